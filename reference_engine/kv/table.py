@@ -1,0 +1,30 @@
+"""Keys and values of every layer, in pages."""
+
+import torch
+from torch import Tensor
+
+from reference_engine.config import EngineConfig, ModelSpec
+
+
+class KvTable:
+    """Per layer two tensors (pages, page_tok * kv_heads * head_dim): a page is one row, so gathering one is one copy.
+
+    The memory is asked for zeroed, which the system hands out page by page as it is first written.
+    """
+
+    def __init__(self, spec: ModelSpec, config: EngineConfig) -> None:
+        self.page_tok, self.heads, self.head_dim = config.page_tok, spec.kv_heads, spec.head_dim
+        shape = (config.pages, config.page_tok * spec.kv_heads * spec.head_dim)
+        self._keys = [torch.zeros(shape) for _ in range(spec.layers)]
+        self._values = [torch.zeros(shape) for _ in range(spec.layers)]
+
+    def write(self, layer: int, slots: Tensor, keys: Tensor, values: Tensor) -> None:
+        """Store keys and values (n, kv_heads, head_dim) at `slots` (n,), slot = page * page_tok + offset."""
+        for table, fresh in ((self._keys[layer], keys), (self._values[layer], values)):
+            table.view(-1, self.heads, self.head_dim).index_copy_(0, slots, fresh)
+
+    def gather(self, layer: int, pages: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values of `pages` (batch, n), each (batch, kv_heads, n * page_tok, head_dim)."""
+        keys, values = (table[layer].index_select(0, pages.view(-1)) for table in (self._keys, self._values))
+        shape = (len(pages), -1, self.heads, self.head_dim)
+        return keys.view(shape).transpose(1, 2), values.view(shape).transpose(1, 2)

@@ -1,0 +1,67 @@
+"""A step plan as tensors: the flat token rows of the step, and which cache pages each of them may look at."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from reference_engine.schedule.plan import Segment, StepPlan
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Segments that attend in one call: `rows` (batch, n) of the flat step, `pages` (batch, p) of the cache, and `mask`
+    (batch, 1, n, p * page_tok), 0 where a row may look and -inf where not (future, padding, unwritten)."""
+
+    rows: Tensor
+    pages: Tensor
+    mask: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """`ids`, `positions`, `slots` (tokens,): what is computed, where in its text, where its keys go. `logit_rows` (s,):
+    the rows that need logits."""
+
+    ids: Tensor
+    positions: Tensor
+    slots: Tensor
+    logit_rows: Tensor
+    groups: tuple[Group, ...]
+
+
+def batch_of(plan: StepPlan, page_tok: int) -> Batch:
+    """The tensors of one step."""
+    ids, positions, slots, logit_rows = list[int](), list[int](), list[int](), list[int]()
+    alike = defaultdict[tuple[int, int], list[tuple[int, Segment]]](list)
+    for segment in plan.segments:
+        alike[_shape(segment, page_tok)].append((len(ids), segment))
+        span = range(segment.start, segment.start + segment.count)
+        ids += segment.request.tokens[span.start : span.stop]
+        positions += span
+        slots += [segment.request.pages[at // page_tok] * page_tok + at % page_tok for at in span]
+        if segment.samples:
+            logit_rows.append(len(ids) - 1)
+    groups = tuple(_group(members, page_tok) for members in alike.values())
+    return Batch(torch.tensor(ids), torch.tensor(positions), torch.tensor(slots), torch.tensor(logit_rows), groups)
+
+
+def _shape(segment: Segment, page_tok: int) -> tuple[int, int]:
+    """Segments of one shape share a call: as many rows, and page counts within a factor of two, so that padding never
+    more than doubles the work."""
+    pages = -(-(segment.start + segment.count) // page_tok)
+    return segment.count, 1 << (pages - 1).bit_length()
+
+
+def _group(members: Sequence[tuple[int, Segment]], page_tok: int) -> Group:
+    count = members[0][1].count
+    ends = [segment.start + segment.count for _, segment in members]
+    width = -(-max(ends) // page_tok)
+    pages = [(segment.request.pages[:width] + [0] * width)[:width] for _, segment in members]
+    last = torch.tensor([segment.start for _, segment in members])[:, None] + torch.arange(count)
+    visible = torch.arange(width * page_tok) <= last[:, None, :, None]
+    mask = torch.zeros(visible.shape).masked_fill_(~visible, -torch.inf)
+    rows = torch.tensor([first for first, _ in members])[:, None] + torch.arange(count)
+    return Group(rows, torch.tensor(pages), mask)

@@ -1,0 +1,72 @@
+"""A request on its way through the engine, and what comes out of it token by token."""
+
+import time
+from dataclasses import dataclass, field
+from typing import Literal
+
+from reference_engine.text import TextStream
+
+Finish = Literal["stop", "length", "cancelled", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How tokens are chosen. `temperature` 0 is greedy. `logprobs`: how many alternatives to report, None for none."""
+
+    max_tok: int
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+    logprobs: int | None = None
+    ignore_eos: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    """Natural log of a token's probability under the model itself, before temperature and top_p; best tokens first."""
+
+    token: int
+    logprob: float
+    top: tuple[tuple[int, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """One generated token. `text` is what may be shown because of it: often empty, when a character or a stop string is
+    not yet complete. `finish` is set on the last one."""
+
+    request_id: str
+    token: int
+    text: str
+    logprob: TokenLogprob | None
+    finish: Finish | None
+
+
+@dataclass(slots=True, eq=False)
+class Request:
+    """The engine's own record of a request. `tokens` is the prompt, then the answer; the first `computed` of them have
+    their keys and values in `pages`. Times are ns of the monotonic clock."""
+
+    id: str
+    prompt_tok: int
+    tokens: list[int]
+    sampling: Sampling
+    text: TextStream
+    received_ns: int = field(default_factory=time.monotonic_ns)
+    first_ns: int | None = None
+    finished_ns: int | None = None
+    arrival: int = -1
+    computed: int = 0
+    pages: list[int] = field(default_factory=list)
+    preempted: int = 0
+    finish: Finish | None = None
+
+    @property
+    def output_tok(self) -> int:
+        """Tokens generated so far, a final end-of-sequence token included."""
+        return len(self.tokens) - self.prompt_tok
+
+    @property
+    def remaining_tok(self) -> int:
+        """Tokens not yet in the cache; 1 for a request that is decoding."""
+        return len(self.tokens) - self.computed

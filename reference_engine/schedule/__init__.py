@@ -1,0 +1,1 @@
+"""What the next step computes: a plan of plain ints, made by the scheduler under one token budget."""

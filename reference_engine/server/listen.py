@@ -1,0 +1,128 @@
+"""The listening process: load, bind, say so on stdout in one JSON line, serve until told to stop."""
+
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import uvicorn
+
+from reference_engine.config import EngineConfig
+from reference_engine.engine import Engine, Observer
+from reference_engine.errors import EngineError
+from reference_engine.model.load import load
+from reference_engine.model.tokenizer import load_tokenizer
+from reference_engine.server.app import build_app
+from reference_engine.server.bridge import Bridge
+from reference_engine.server.service import Service
+from reference_engine.telemetry import Metrics, RequestLog
+
+DRAIN_S = 30
+
+
+@dataclass(frozen=True, slots=True)
+class ServePlan:
+    """What `serve` was asked for. `port` 0 takes any free one."""
+
+    weights: Path
+    name: str
+    host: str
+    port: int
+    config: EngineConfig
+    threads: int | None
+    request_log: Path | None
+    exit_with_parent: bool
+
+
+def serve(plan: ServePlan) -> None:
+    """Serve until SIGTERM or SIGINT; answers under way are finished first (at most 30 s).
+
+    raises: EngineError when the model, the address or the log cannot be used.
+    """
+    signal.signal(
+        signal.SIGTERM, lambda *_: sys.exit(0)
+    )  # while loading; then uvicorn drains first and raises it again
+    if plan.exit_with_parent:
+        threading.Thread(target=_watch_stdin, name="parent", daemon=True).start()
+    if plan.threads is not None:
+        torch.set_num_threads(plan.threads)
+    listening = _bind(plan.host, plan.port)  # before the model: a taken port should not cost a load
+    service, ready = _load(plan, listening)
+    config = uvicorn.Config(
+        build_app(service),
+        log_level="warning",
+        lifespan="on",
+        timeout_graceful_shutdown=DRAIN_S,
+        server_header=False,
+    )
+    _Server(config, ready).run(sockets=[listening])
+
+
+class _Server(uvicorn.Server):
+    """Prints the ready line once connections are really accepted."""
+
+    def __init__(self, config: uvicorn.Config, ready: dict[str, Any]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if not self.should_exit:
+            print(json.dumps(self._ready), flush=True)
+
+
+def _load(plan: ServePlan, listening: socket.socket) -> tuple[Service, dict[str, Any]]:
+    """The service, and the ready line that describes it."""
+    started = time.monotonic()
+    metrics = Metrics(plan.name)
+    observers: list[Observer] = [metrics]
+    if plan.request_log is not None:
+        observers.append(_open_log(plan.request_log))
+    checkpoint = load(plan.weights)
+    tokenizer = load_tokenizer(plan.weights, checkpoint.sha256)
+    engine = Engine(checkpoint, plan.config, observers)
+    service = Service(plan.name, checkpoint.sha256, int(time.time()), Bridge(engine), tokenizer, metrics)
+    print(f"{plan.name} loaded in {time.monotonic() - started:.1f} s", file=sys.stderr, flush=True)
+    host, port = listening.getsockname()[:2]
+    return service, {
+        "listening": f"http://{f'[{host}]' if ':' in host else host}:{port}",
+        "model": plan.name,
+        "weights": str(plan.weights.resolve()),
+        "weights_sha256": checkpoint.sha256,
+        "tokenizer": None if tokenizer.file is None else str(tokenizer.file.resolve()),
+        "context_tok": engine.context_tok,
+        "pid": os.getpid(),
+    }
+
+
+def _open_log(file: Path) -> RequestLog:
+    try:
+        return RequestLog(file)
+    except OSError as err:
+        raise EngineError(f"the request log {file} cannot be written: {err.strerror}", "log") from err
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    """A bound socket. raises: EngineError when the address is taken, not ours or not one."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listening = socket.socket(family, kind, protocol)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+    except (OSError, OverflowError) as err:
+        raise EngineError(f"cannot listen on {host}:{port}: {err}", "address") from err
+    return listening
+
+
+def _watch_stdin() -> None:
+    """Ask this process to end when whoever holds the other end of stdin has gone."""
+    while os.read(sys.stdin.fileno(), 4096):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)

@@ -1,0 +1,78 @@
+"""Every error as OpenAI's error object: `{"error": {"message", "type", "param", "code"}}`."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from reference_engine.errors import RequestError
+
+RETRY_AFTER_S = "1"
+
+
+def install(app: FastAPI) -> None:
+    """Route every error of `app` through this module."""
+    app.add_exception_handler(RequestError, _refused)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Exception, _crashed)
+
+
+def error_object(err: RequestError) -> dict[str, dict[str, str | None]]:
+    """The body that tells a client what went wrong."""
+    kind = {429: "rate_limit_error"}.get(err.status, "invalid_request_error" if err.status < 500 else "server_error")
+    return {"error": {"message": str(err), "type": kind, "param": err.param, "code": err.kind}}
+
+
+def _respond(err: RequestError) -> JSONResponse:
+    headers = {"retry-after": RETRY_AFTER_S} if err.status in (429, 503) else {}
+    return JSONResponse(error_object(err), err.status, headers)
+
+
+async def _refused(request: Request, err: Exception) -> JSONResponse:
+    return _respond(err if isinstance(err, RequestError) else RequestError(str(err), "internal_error", 500))
+
+
+async def _crashed(request: Request, err: Exception) -> JSONResponse:
+    """Our own bug; the traceback goes to stderr all the same."""
+    return _respond(RequestError(f"internal error: {type(err).__name__}", "internal_error", 500))
+
+
+async def _invalid(request: Request, err: Exception) -> JSONResponse:
+    """The first complaint of pydantic, with the field's name as `param`."""
+    first: dict[str, Any] = dict(err.errors()[0]) if isinstance(err, RequestValidationError) else {}
+    param = _param(first.get("loc", ()))
+    if first["type"] == "json_invalid":
+        return _respond(RequestError("the body is not valid JSON", "invalid_json"))
+    if first["type"] == "extra_forbidden":
+        return _respond(RequestError(f"{param} is not a field that this server acts on", "unknown_field", 400, param))
+    if first["type"] == "missing":
+        missing = f"{param} is missing" if param else "the body is empty; it must be a JSON object"
+        return _respond(RequestError(missing, "missing_field", 400, param))
+    return _respond(RequestError(f"{param or 'body'}: {first['msg']}", "invalid_value", 400, param))
+
+
+def _param(where: Sequence[int | str]) -> str | None:
+    """`("body", "messages", 0, "role")` as `messages[0].role`; names that pydantic gives to branches of a union go."""
+    path = ""
+    for part in where[1:]:
+        if isinstance(part, int):
+            path += f"[{part}]"
+        elif part.isidentifier() and part not in ("str", "TextPart"):
+            path += f".{part}" if path else part
+    return path or None
+
+
+async def _http(request: Request, err: Exception) -> JSONResponse:
+    status = err.status_code if isinstance(err, HTTPException) else 500
+    what = f"{request.method} {request.url.path}"
+    if status == 404:
+        return _respond(RequestError(f"nothing is served at {what}", "unknown_url", 404))
+    if status == 405:
+        return _respond(
+            RequestError(f"{what} is not allowed; try the other of GET and POST", "method_not_allowed", 405)
+        )
+    return _respond(RequestError(f"{what}: {err}", "http_error", status))

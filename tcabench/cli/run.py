@@ -1,0 +1,49 @@
+"""`tcabench run`: drive, meter, judge, seal."""
+
+from pathlib import Path
+
+import typer
+
+from tcabench.cli import options as o
+
+
+def run(
+    endpoint: o.EndpointUrl = None,
+    model: o.Model = None,
+    workload: o.WorkloadName = "chat",
+    concurrency: o.Concurrency = None,
+    rate: o.Rate = None,
+    requests: o.Requests = None,
+    duration: o.Duration = None,
+    warmup: o.Warmup = None,
+    idle: o.Idle = None,
+    drain: o.Drain = None,
+    seed: o.Seed = 0,
+    api: o.Api = "chat",
+    timeout: o.Timeout = 300.0,
+    api_key_env: o.ApiKeyEnv = None,
+    tokenizer: o.TokenizerFile = None,
+    meter: o.Meters = None,
+    policy: o.PolicyName = "indicative",
+    boundary: o.BoundaryName = "chip",
+    out: o.Out = Path("runs"),
+    key: o.Key = None,
+    quiet: o.Quiet = False,
+) -> None:
+    """Measure a server's tokens per kWh and write a signed report."""
+    from tcabench.cli.live import live_view
+    from tcabench.cli.show import show_concluded
+    from tcabench.kit import open_kit
+    from tcabench.pipeline import run as run_pipeline
+    from tcabench.plan import RunOptions
+
+    options = RunOptions(
+        endpoint=endpoint, model=model, api=api, workload=workload, concurrency=concurrency, rate_per_s=rate,
+        requests=requests, measure_s=duration, warmup_s=warmup, idle_s=idle, drain_s=drain, seed=seed,
+        timeout_s=timeout, api_key_env=api_key_env, tokenizer=tokenizer, meters=tuple(meter or ["auto"]),
+        policy=policy, boundary=boundary, out=out, key=key,
+    )  # fmt: skip
+    with live_view(quiet) as watch, open_kit(options, watch) as (plan, kit):
+        concluded = run_pipeline(plan, kit)
+    show_concluded(concluded)
+    raise typer.Exit(concluded.exit_code)

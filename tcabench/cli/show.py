@@ -1,0 +1,117 @@
+"""What a command leaves on the terminal: the result of a run, the steps of a verification."""
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from tcabench.pipeline import Concluded
+    from tcabench.verify.verification import Verification
+
+COLOURS = {
+    "PASS": "green", "FAIL": "red", "INCONCLUSIVE": "yellow", "NOT APPLICABLE": "yellow", "OK": "green",
+    "NOT CHECKED": "yellow", "VALID": "green", "UNKNOWN SIGNER": "yellow",
+}  # fmt: skip
+LABELS = {
+    "output_tokens_per_kwh": "output tokens per kWh", "j_per_output_token": "energy per output token",
+    "j_per_request": "energy per request", "power_mean": "mean power", "power_peak": "peak power",
+    "power_idle": "idle power", "ttft": "time to first token", "itl": "inter-token latency",
+    "tpot": "time per output token", "e2e": "end-to-end latency", "output_tokens_per_s": "output tokens per second",
+    "requests_per_s": "requests per second", "error_rate": "error rate", "output_tokens": "output tokens counted",
+    "window_s": "measuring window", "token_count_difference": "usage against recount",
+}  # fmt: skip
+
+
+def console() -> Console:
+    """stdout, wide enough for a path when it is not a terminal."""
+    plain = Console()
+    return plain if plain.is_terminal else Console(width=120)
+
+
+def show_concluded(done: "Concluded") -> None:
+    """The table of values, the clauses of the policy, the verdict and where the files lie."""
+    out, result = console(), done.result
+    out.print(_values(result))
+    out.print(_clauses(result))
+    for line in _banner(done):
+        out.print(line)
+
+
+def _values(result: Mapping[str, Any]) -> Table:
+    grade, boundary = result["grade"] or "none", result["boundary"] or "not metered"
+    table = Table(title=f"{result['run_id']} · evidence grade {grade} · boundary {boundary}", title_justify="left")
+    table.add_column("metric")
+    table.add_column("value", justify="right")
+    table.add_column("interval (k = 2)", justify="right")
+    table.add_column("unit")
+    for name, value in result["values"].items():
+        table.add_row(_label(name), *_cells(value))
+    return table
+
+
+def _label(name: str) -> str:
+    metric, _, stat = name.partition(".")
+    return f"{LABELS.get(metric, metric)} {stat}".rstrip()
+
+
+def _cells(value: Mapping[str, str]) -> tuple[str | Text, ...]:
+    if "not_metered" in value:
+        return Text("-"), Text(value["not_metered"], style="dim"), ""
+    number, low, high = (_short(value[part]) for part in ("value", "low", "high"))
+    exact = value["low"] == value["high"]
+    return number, "exact" if exact else f"{low} … {high}", "" if value["unit"] == "1" else value["unit"]
+
+
+def _short(decimal: str) -> str:
+    """Four significant digits, thousands set apart."""
+    number = float(decimal)
+    if number and abs(number) < 1e-3:
+        return f"{number:.3e}"
+    digits = 0 if abs(number) >= 1000 else 4
+    return f"{float(f'{number:.4g}'):,.0f}".replace(",", " ") if digits == 0 else f"{number:.{digits}g}"
+
+
+def _clauses(result: Mapping[str, Any]) -> Table:
+    table = Table(title=f"Policy {result['policy']['id']}", title_justify="left")
+    table.add_column("verdict")
+    table.add_column("clause")
+    table.add_column("why", overflow="fold")
+    for verdict in result["verdicts"]:
+        table.add_row(_coloured(verdict["outcome"]), Text(verdict["clause"]), Text(verdict["reason"]))
+    return table
+
+
+def _coloured(word: str) -> Text:
+    return Text(word, style=f"bold {COLOURS.get(word, 'red')}")
+
+
+def _banner(done: "Concluded") -> Iterator[Text]:
+    result, sealed = done.result, done.sealed
+    if not done.record.complete:
+        yield Text("INCOMPLETE: this run broke off; nothing in it can pass.", style="bold yellow")
+    if result["grade"] == "E0":
+        yield Text("E0: energy is an estimate from a stated power model, not a measurement.", style="yellow")
+    yield Text.assemble(_coloured(result["overall"]), f": {result['reason']}")
+    yield Text(f"report   {sealed.report}\nevidence {sealed.tcab}\nverify   tcabench verify {sealed.report}")
+
+
+def show_verification(found: "Verification") -> None:
+    """The seven steps, what they found, and the word at the end."""
+    out = console()
+    table = Table(title=found.path, title_justify="left")
+    for name in ("step", "", "outcome", "detail"):
+        table.add_column(name, overflow="fold")
+    for step in found.steps:
+        table.add_row(str(step.number), step.name, _coloured(step.outcome.value), Text(step.detail))
+    out.print(table)
+    for words in (*found.differences, *found.warnings):
+        out.print(Text(words, style="yellow"))
+    if found.complete is False:
+        out.print(Text("INCOMPLETE: this run broke off; nothing in it can pass.", style="bold yellow"))
+    if found.judgement:
+        judged = Text.assemble(_coloured(found.judgement.overall.value), f": {found.judgement.reason}")
+        out.print(Text.assemble(f"Policy {found.judged_by}: ", judged))
+    out.print(_coloured(found.verdict.value))

@@ -1,0 +1,117 @@
+"""`result.json`: what a run found, every number a decimal string. The run writes it, verify derives it again."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from tcabench.records import Energy, Judgement, NotMetered, Value, Verdict, Window
+from tcabench.units import decimal, seconds
+
+SCHEMA = "tcabench/result/v1"
+
+
+def result_document(
+    run_id: str,
+    complete: bool,
+    window: Window | None,
+    energy: Energy | None,
+    values: Mapping[str, Value],
+    judgement: Judgement,
+    policy_id: str,
+    policy_digest: str,
+) -> dict[str, Any]:
+    """The result as JSON-ready values: numbers through `units.decimal`, instants in ns as decimal strings.
+
+    raises: ValueError for a value that is not finite.
+    """
+    return {
+        "schema": SCHEMA,
+        "run_id": run_id,
+        "complete": complete,
+        "grade": energy.grade if energy else None,
+        "grade_why": energy.grade_why if energy else "nothing was metered over a window",
+        "boundary": energy.boundary if energy else None,
+        "window": _window(window) if window else None,
+        "values": {name: value_document(value) for name, value in values.items()},
+        "energy": _energy(energy) if energy else None,
+        "policy": {"id": policy_id, "digest": policy_digest},
+        "overall": judgement.overall.value,
+        "reason": judgement.reason,
+        "verdicts": [_verdict(verdict) for verdict in judgement.verdicts],
+    }
+
+
+def value_document(value: Value) -> dict[str, str]:
+    """{"value", "low", "high", "unit"}, or {"not_metered": why}."""
+    if isinstance(value, NotMetered):
+        return {"not_metered": value.why}
+    numbers = {"value": decimal(value.value), "low": decimal(value.low), "high": decimal(value.high)}
+    return {**numbers, "unit": value.unit}
+
+
+def without_window(names: Sequence[str], why: str) -> dict[str, Value]:
+    """The values of a run that has no measuring window: none, each saying why."""
+    return {name: NotMetered(why) for name in names}
+
+
+def judge_facts(
+    plan: Mapping[str, Any], energy: Energy | None, window: Window | None, complete: bool, stat_rel: float | None
+) -> dict[str, Any]:
+    """What a policy may ask about a run besides its values; the run and its verifier tell it the same."""
+    return {
+        "grade": energy.grade if energy else None,
+        "boundary": energy.boundary if energy else plan["boundary"],
+        "model": plan["model"],
+        "model_sha256": plan["model_sha256"],
+        "workload": plan["workload"]["name"],
+        "workload_version": plan["workload"]["version"],
+        "workload_digest": plan["workload"]["digest"],
+        "window_s": seconds(window.end_ns - window.start_ns) if window else 0.0,
+        "concurrency": plan["concurrency"],
+        "complete": complete,
+        "stat_rel": stat_rel,
+    }
+
+
+def _window(window: Window) -> dict[str, str]:
+    return {name: str(value) for name, value in asdict(window).items()}
+
+
+def _energy(energy: Energy) -> dict[str, Any]:
+    totals = {name: getattr(energy, name) for name in ("total", "mean_power", "peak_power", "idle_power")}
+    return {
+        **{name: value_document(value) for name, value in totals.items()},
+        "domains": [
+            {
+                "domain": domain.domain,
+                "method": domain.method,
+                "channel": domain.channel,
+                "energy": value_document(domain.energy),
+                "residual_rel": _optional(domain.residual_rel),
+                "gaps": str(domain.gaps),
+                "longest_gap_s": decimal(domain.longest_gap_s),
+            }
+            for domain in energy.domains
+        ],
+        "components": [
+            {"name": c.name, "down_rel": decimal(c.down_rel), "up_rel": decimal(c.up_rel), "source": c.source}
+            for c in energy.components
+        ],
+    }
+
+
+def _verdict(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "check": verdict.check,
+        "outcome": verdict.outcome.value,
+        "clause": verdict.clause,
+        "reason": verdict.reason,
+        "value": None if verdict.value is None else value_document(verdict.value),
+        "limit": verdict.limit,
+        "decide_s": _optional(verdict.decide_s),
+        "severity": verdict.severity,
+    }
+
+
+def _optional(number: float | None) -> str | None:
+    return None if number is None else decimal(number)

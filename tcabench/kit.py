@@ -1,0 +1,188 @@
+"""Everything a run takes from the world, opened: server, meters, journal, key. The plan says the rest."""
+
+import os
+import secrets
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from tcabench.clock import Clock, SystemClock, wall_anchor
+from tcabench.errors import Interrupted, TcaError, UsageError
+from tcabench.evidence import Journal, Signer, append_ledger
+from tcabench.evidence.signers.file_key import open_file_key
+from tcabench.evidence.tables import write_channels
+from tcabench.load import Endpoint, preflight
+from tcabench.load.bundled import bundled_engine
+from tcabench.load.endpoint import checked_url, is_loopback
+from tcabench.metrics import DEFAULT_METRICS
+from tcabench.plan import RunOptions, RunPlan, decide
+from tcabench.policy import load_policy
+from tcabench.power import Meter, open_meters
+from tcabench.provenance import host_facts, server_facts
+from tcabench.records import Kind, PowerSample, Workload
+from tcabench.workload import load_workload
+
+Watch = Callable[[str, Any], None]
+LEDGER = "ledger.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Kit:
+    """The opened world of one run. What happens goes into the journal, and before the watcher."""
+
+    folder: Path
+    clock: Clock
+    workload: Workload
+    endpoint: Endpoint
+    meters: Sequence[Meter]
+    journal: Journal
+    tokenizer: Path | None
+    signer: Signer
+    watch: Watch
+
+    def take_request(self, event: dict[str, Any]) -> None:
+        self.journal.request(event)
+        self.watch("request", event)
+
+    def take_samples(self, samples: Sequence[PowerSample]) -> None:
+        self.journal.samples(samples)
+        self.watch("power", samples)
+
+    def mark(self, phase: str, t_ns: int) -> None:
+        """Write down that a phase began or ended."""
+        self.journal.event({"t": t_ns, "event": "phase", "phase": phase})
+        if phase == "load_stop":
+            self.watch("phase", ("drain", 0.0))
+
+    def rest(self, idle_s: float) -> None:
+        """Leave the server alone for `idle_s`, so that its idle power is known."""
+        self.watch("phase", ("idle", idle_s))
+        self.mark("idle_start", self.clock.now_ns())
+        self.clock.sleep(idle_s)
+        self.mark("idle_end", self.clock.now_ns())
+
+
+@contextmanager
+def open_kit(options: RunOptions, watch: Watch) -> Iterator[tuple[RunPlan, Kit]]:
+    """The plan and the kit of a run. What cannot work is refused before anything is started; whatever goes wrong
+    after that is written into the journal, which `tcabench recover` can seal.
+
+    raises: UsageError, EndpointError, MeterError, EvidenceError, Interrupted.
+    """
+    workload, policy = load_workload(options.workload), load_policy(options.policy)
+    url = checked_url(options.endpoint) if options.endpoint else None
+    key, signer = api_key(options.api_key_env), own_signer(options.key)
+    run_id = time.strftime("%Y%m%dT%H%M%SZ-", time.gmtime()) + secrets.token_hex(3)
+    plan = decide(run_id, replace(options, endpoint=url), workload, policy.id, policy.digest, DEFAULT_METRICS)
+    folder = options.out / run_id
+    with ExitStack() as stack:
+        journal = stack.enter_context(Journal(folder))
+        stack.enter_context(_failures_kept(journal, folder))
+        _begin(journal, plan, policy.yaml_bytes, folder)
+        endpoint, ready = _endpoint(stack, options, url, key, folder, watch)
+        found = preflight(endpoint, workload.pin_output)
+        meters = _open_meters(options.meters, found.endpoint.base_url, watch)
+        stack.callback(lambda: [meter.close() for meter in meters])
+        plan = _settled(plan, found.endpoint, ready, meters)
+        _write_down(journal, plan, host_facts() | server_facts(found.said, ready), meters)
+        watch("power_channels", [c.id for m in meters for c in m.channels() if c.kind is Kind.POWER])
+        tokenizer = options.tokenizer or _own_tokenizer(ready)
+        yield plan, Kit(folder, SystemClock(), workload, found.endpoint, meters, journal, tokenizer, signer, watch)
+
+
+def api_key(env: str | None) -> str | None:
+    """The API key in the environment variable named `env`. raises: UsageError when it is not set."""
+    if env is None:
+        return None
+    value = os.environ.get(env, "")
+    if not value:
+        raise UsageError(f"--api-key-env {env}: that environment variable is not set", "api-key")
+    return value
+
+
+def own_signer(path: Path | None) -> Signer:
+    """The signing key in `path`, or the user's own, made on first use."""
+    return open_file_key(path)
+
+
+@contextmanager
+def _failures_kept(journal: Journal, folder: Path) -> Iterator[None]:
+    """Whatever ends the run early stands in the evidence, and the message says where that lies."""
+    try:
+        yield
+    except KeyboardInterrupt as err:
+        raise _noted(journal, folder, Interrupted("stopped by the user")) from err
+    except TcaError as err:
+        raise _noted(journal, folder, err) from err.__cause__
+
+
+def _noted(journal: Journal, folder: Path, err: TcaError) -> TcaError:
+    """`err`, written into the journal if that still can be, and telling how to seal what is there."""
+    if journal.failure is None and (folder / "evidence").is_dir():
+        journal.event({"t": time.monotonic_ns(), "event": "error", "kind": err.kind, "message": str(err)})
+    if (folder / "evidence").is_dir():
+        err.add_note(f"The evidence so far is kept; `tcabench recover {folder}` seals it as incomplete.")
+    return err
+
+
+def _begin(journal: Journal, plan: RunPlan, policy_yaml: bytes, folder: Path) -> None:
+    """What is known before anything was started, the wall clock's anchor, and a line in the rig's ledger."""
+    anchor = wall_anchor()
+    journal.write("plan.json", plan.model_dump(mode="json"))
+    journal.write("policy.yaml", policy_yaml)
+    journal.event(
+        {"t": anchor.mono_ns, "event": "wall_anchor", "wall_ns": str(anchor.wall_ns), "error_ns": anchor.error_ns}
+    )
+    append_ledger(folder.parent / LEDGER, plan.run_id, "started", anchor.wall_ns)
+
+
+def _endpoint(
+    stack: ExitStack, options: RunOptions, url: str | None, key: str | None, folder: Path, watch: Watch
+) -> tuple[Endpoint, Mapping[str, Any] | None]:
+    """The server to drive, and what the bundled engine printed if it is ours (started here)."""
+    if url is not None:
+        watch("phase", ("checking the endpoint", 0.0))
+        return Endpoint(url, options.model or "", options.api, options.timeout_s, key), None
+    watch("phase", ("starting the engine", 0.0))
+    arguments = ["--model", options.model] if options.model else []
+    arguments += ["--request-log", str(folder / "engine-requests.jsonl")]
+    ready = stack.enter_context(bundled_engine(arguments, folder / "engine.log"))
+    return Endpoint(ready["listening"] + "/v1", ready["model"], options.api, options.timeout_s), ready
+
+
+def _open_meters(names: Sequence[str], base_url: str, watch: Watch) -> list[Meter]:
+    """The meters asked for. Chosen automatically, only for a server on this machine: our meters see no other."""
+    if list(names) == ["auto"] and not is_loopback(base_url):
+        watch("note", "not metered: the server is on another machine; name a meter that sees it (--meter)")
+        return []
+    meters = open_meters(names)
+    for meter in meters:
+        chosen = meter.facts().get("chosen")
+        watch("note", f"meter {meter.name}" + (f": {chosen['value']}" if chosen else ""))
+    return meters
+
+
+def _settled(plan: RunPlan, endpoint: Endpoint, ready: Mapping[str, Any] | None, meters: Sequence[Meter]) -> RunPlan:
+    """The plan with what the server's answers settled."""
+    news = {
+        "model": endpoint.model,
+        "model_sha256": ready["weights_sha256"] if ready else None,
+        "pinned": plan.workload.pin_output and endpoint.sends_ignore_eos,
+        "meters": tuple(meter.name for meter in meters),
+    }
+    return plan.model_copy(update=news)
+
+
+def _write_down(journal: Journal, plan: RunPlan, facts: dict[str, Any], meters: Sequence[Meter]) -> None:
+    """Plan, system under test and channels, before the first request."""
+    of_meters = {f"{meter.name}.{name}": fact for meter in meters for name, fact in meter.facts().items()}
+    journal.write("plan.json", plan.model_dump(mode="json"))
+    journal.write("sut.json", facts | of_meters)
+    journal.write("channels.json", write_channels([c for meter in meters for c in meter.channels()]))
+
+
+def _own_tokenizer(ready: Mapping[str, Any] | None) -> Path | None:
+    return Path(ready["tokenizer"]) if ready and ready["tokenizer"] else None

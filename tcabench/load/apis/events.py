@@ -1,0 +1,97 @@
+"""What a streamed answer is made of, whichever API carried it."""
+
+import json
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from tcabench.load.endpoint import Endpoint
+from tcabench.records import Request
+
+
+class ProtocolError(ValueError):
+    """Bytes that are not the protocol; the message quotes the beginning of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """What one payload said; absent parts are None. `text` may be empty for a token without visible text."""
+
+    text: str | None = None
+    finish_reason: str | None = None
+    prompt_tok: int | None = None
+    output_tok: int | None = None
+    server_id: str | None = None
+    error: str | None = None
+
+
+class EndpointApi(Protocol):
+    """One HTTP API. `load.transport` owns the socket."""
+
+    path: str
+
+    def body(self, request: Request, endpoint: Endpoint) -> dict[str, Any]:
+        """The JSON body of a streaming request."""
+        ...
+
+    def delta(self, payload: bytes) -> Delta:
+        """What one `data` payload says. raises: ProtocolError."""
+        ...
+
+
+def parsed(payload: bytes) -> dict[str, Any]:
+    """`payload` as a JSON object. raises: ProtocolError quoting it."""
+    try:
+        document = json.loads(payload)
+    except ValueError as err:
+        raise ProtocolError(f"not JSON: {payload[:200]!r}") from err
+    if not isinstance(document, dict):
+        raise ProtocolError(f"not a JSON object: {payload[:200]!r}")
+    return document
+
+
+def envelope(document: dict[str, Any], text: str | None, finish: str | None) -> Delta:
+    """A Delta with the parts that chat and completions share: usage, id, error."""
+    usage = document.get("usage") or {}
+    error = document.get("error")
+    if not isinstance(usage, dict):
+        raise ProtocolError(f"usage is not an object: {usage!r}")
+    return Delta(
+        text=text,
+        finish_reason=finish,
+        prompt_tok=count(usage.get("prompt_tokens")),
+        output_tok=count(usage.get("completion_tokens")),
+        server_id=document["id"] if isinstance(document.get("id"), str) else None,
+        error=json.dumps(error)[:500] if error else None,
+    )
+
+
+def count(value: object) -> int | None:
+    """A token count, or None where there is none. raises: ProtocolError for anything else."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ProtocolError(f"a token count is {value!r}")
+    return value
+
+
+def first_choice(document: dict[str, Any]) -> dict[str, Any] | None:
+    """choices[0], or None for a payload without choices (usage only). raises: ProtocolError."""
+    choices = document.get("choices")
+    if choices in (None, []):
+        return None
+    if not isinstance(choices, list) or not isinstance(choices[0], dict):
+        raise ProtocolError(f"choices is {str(choices)[:200]}")
+    return choices[0]
+
+
+def options(request: Request, endpoint: Endpoint) -> dict[str, Any]:
+    """The fields that chat and completions share."""
+    body: dict[str, Any] = {"model": endpoint.model, "max_tokens": request.max_tok, "stream": True}
+    body["temperature"] = request.temperature
+    if endpoint.sends_usage_option:
+        body["stream_options"] = {"include_usage": True}
+    if request.pin_output and endpoint.sends_ignore_eos:
+        body["ignore_eos"] = True
+    if request.temperature > 0:
+        body["seed"] = request.seed
+    return body

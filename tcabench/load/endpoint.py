@@ -1,0 +1,50 @@
+"""Where the requests go, and what that server was found to understand."""
+
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from tcabench.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """An OpenAI-compatible server. `base_url` ends in its version, e.g. `http://127.0.0.1:8000/v1`.
+
+    `api_key` stays out of `repr`, and `redact` takes it out of anything a server sends back.
+    """
+
+    base_url: str
+    model: str
+    api: str
+    timeout_s: float
+    api_key: str | None = field(default=None, repr=False)
+    sends_ignore_eos: bool = False
+    sends_usage_option: bool = True
+
+    def headers(self) -> dict[str, str]:
+        """HTTP headers of every request."""
+        return {"Authorization": f"Bearer {self.api_key}"} if self.api_key else {}
+
+    def redact(self, text: str) -> str:
+        """`text` without the API key: some servers quote it back in their error message."""
+        return text.replace(self.api_key, "[api key]") if self.api_key else text
+
+
+def is_loopback(base_url: str) -> bool:
+    """True if the server is on this machine, so that this machine's meters see it."""
+    host = urlsplit(base_url).hostname or ""
+    return host == "localhost" or host.startswith("127.") or host == "::1"
+
+
+def checked_url(base_url: str) -> str:
+    """`base_url` without a trailing slash. raises: UsageError for what is not an http(s) URL, or holds a secret."""
+    parts = urlsplit(base_url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise UsageError(f"--endpoint {base_url!r} is not an http:// or https:// URL", "endpoint-url")
+    if parts.username or parts.password or parts.query:
+        raise UsageError(
+            "--endpoint must not carry a user, password or query: the URL is written into the evidence. "
+            "Put the key into an environment variable and name it with --api-key-env",
+            "endpoint-url",
+        )
+    return base_url.rstrip("/")

@@ -1,0 +1,45 @@
+"""Intervals for quotients and quantiles, with IEEE-exact arithmetic only."""
+
+from collections.abc import Sequence
+from math import ceil, floor, sqrt
+
+from tcabench.records import NotMetered, Quantity, Value
+
+QUANTILES = {"p50": 0.50, "p90": 0.90, "p99": 0.99}
+
+
+def widen(q: Quantity, extra_rel: float | None) -> Quantity:
+    """`q` with a further independent relative half-width (k = 2) added in quadrature, each side for itself."""
+    if extra_rel is None or q.value == 0:
+        return q
+    up, down = q.high / q.value - 1, 1 - q.low / q.value
+    up, down = sqrt(up * up + extra_rel * extra_rel), sqrt(down * down + extra_rel * extra_rel)
+    return Quantity(q.value, q.value * max(0.0, 1 - down), q.value * (1 + up), q.unit)
+
+
+def per(q: Quantity, count: float, unit: str) -> Quantity:
+    """`q` / `count`, an exact positive count."""
+    return Quantity(q.value / count, q.low / count, q.high / count, unit)
+
+
+def quantiles(sample_s: Sequence[float], what: str) -> dict[str, Value]:
+    """p50, p90 and p99 in s, each with the 95 % interval from its order statistics (no shape assumed).
+
+    Nearest-rank: the q-quantile is the ceil(q*n)-th smallest value; the interval's ranks are
+    n*q -+ 1.96*sqrt(n*q*(1-q)), rounded outwards. Where the upper rank lies past the largest value, the sample is
+    too small to bound that quantile from above (p99 takes 381 values), and the quantity is `open_above`.
+    Source: David and Nagaraja, Order Statistics, 3rd ed., section 7.1.
+    """
+    ordered = sorted(sample_s)
+    if not ordered:
+        return {name: NotMetered(f"no {what} in the window") for name in QUANTILES}
+    return {name: one_quantile(ordered, q) for name, q in QUANTILES.items()}
+
+
+def one_quantile(ordered: Sequence[float], q: float) -> Quantity:
+    """The q-quantile in s of an ordered sample that is not empty."""
+    n = len(ordered)
+    half = 1.96 * sqrt(n * q * (1 - q))
+    low, high = max(1, floor(n * q - half)), ceil(n * q + half)
+    value = ordered[max(1, ceil(q * n)) - 1]
+    return Quantity(value, ordered[low - 1], ordered[min(high, n) - 1], "s", open_above=high > n)

@@ -1,0 +1,191 @@
+"""The whole product on one screen: `measure` makes the evidence, `conclude` says what it means. Read this first.
+
+A run is `measure`, then `conclude`; the recovery of a run that broke off is `conclude` alone. Both read the same
+journal, so nothing that a report says depends on what only the running process knew.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tcabench.energy import integrate
+from tcabench.errors import NotMeasured
+from tcabench.evidence import (
+    JournalRead,
+    SealedRun,
+    Signer,
+    append_ledger,
+    judge_facts,
+    read_journal,
+    result_document,
+    seal,
+    without_window,
+)
+from tcabench.kit import LEDGER, Kit
+from tcabench.load import LoadPlan, drive, fold
+from tcabench.metrics import compute, stat_rel
+from tcabench.plan import RunPlan, parse_plan
+from tcabench.policy import Policy, judge, parse_policy, standing
+from tcabench.power import recording
+from tcabench.quality import recount
+from tcabench.records import Energy, NotMetered, Outcome, Quantity, RunRecord, Trace, Value, Window
+from tcabench.timeline import steady_window
+from tcabench.workload import expand
+
+VERDICT_EXIT = {Outcome.PASS: 0, Outcome.FAIL: 3}
+
+
+@dataclass(frozen=True, slots=True)
+class Concluded:
+    """A sealed run: what it found, where its files lie, and the exit code that says so."""
+
+    record: RunRecord
+    result: Mapping[str, Any]
+    sealed: SealedRun
+    exit_code: int
+
+
+def run(plan: RunPlan, kit: Kit) -> Concluded:
+    """Measure, then conclude. raises: NotMeasured and its kin; the evidence so far stays in `kit.folder`."""
+    measure(plan, kit)
+    return conclude(kit.folder, kit.tokenizer, kit.signer, complete=True)
+
+
+def measure(plan: RunPlan, kit: Kit) -> None:
+    """Idle, then load, with every meter running and every event in the journal as it happens."""
+    requests = expand(kit.workload, plan.seed, plan.load_arrivals())
+    with kit.journal, recording(kit.meters, kit.clock, kit.take_samples) as tape:
+        try:
+            kit.rest(plan.window.idle_s)
+            kit.watch("phase", ("load", plan.window.warmup_s + plan.window.measure_s))
+            load = LoadPlan(plan.load_arrivals(), plan.phases(), plan.requests)
+            drive(requests, kit.endpoint, load, kit.clock, kit.take_request, kit.mark)
+        finally:
+            for fault in tape.faults():
+                kit.journal.event(fault)
+
+
+def conclude(folder: Path, tokenizer: Path | None, signer: Signer, complete: bool) -> Concluded:
+    """Window, energy, values and verdicts from the journal in `folder`, sealed there.
+
+    raises: EvidenceError when there is no journal, or the sealed files cannot be written.
+    """
+    kept = read_journal(folder)
+    plan, policy = (
+        parse_plan(_document(kept, folder, "plan.json")),
+        parse_policy(_document(kept, folder, "policy.yaml")),
+    )
+    events = kept.events if complete else closed(kept)
+    traces, quality = recount(fold(kept.requests, last_ns(kept)), tokenizer)
+    window, energy, values = derive(plan, kept, traces, events)
+    spread = stat_rel(traces, energy, window) if window and energy else None
+    document = plan.model_dump(mode="json")
+    facts = judge_facts(document, energy, window, complete, spread)
+    record = RunRecord(
+        run_id=plan.run_id, complete=complete, plan=document, sut=_sut(kept), channels=kept.channels,
+        samples=kept.samples, traces=traces, window=window, energy=energy, values=values,
+        judgement=judge(policy, values, facts), quality=quality, events=events,
+    )  # fmt: skip
+    return _sealed(folder, record, policy, signer)
+
+
+def derive(
+    plan: RunPlan, kept: JournalRead, traces: tuple[Trace, ...], events: tuple[Mapping[str, Any], ...]
+) -> tuple[Window | None, Energy | None, dict[str, Value]]:
+    """The window, the energy and every planned value; without a window each value says why there is none."""
+    try:
+        window = steady_window(traces, marks_in(events), plan.phases())
+    except NotMeasured as err:
+        return None, None, without_window(plan.metrics, str(err))
+    energy = integrate(kept.channels, kept.samples, window, plan.boundary)
+    return window, energy, compute(plan.metrics, traces, energy, window)
+
+
+def marks_in(events: tuple[Mapping[str, Any], ...]) -> dict[str, int]:
+    """The instants (ns) of the phases that the run wrote down."""
+    return {event["phase"]: event["t"] for event in events if event["event"] == "phase"}
+
+
+def last_ns(kept: JournalRead) -> int:
+    """The last instant (ns) that the journal knows of."""
+    times = [event["t"] for event in (*kept.events, *kept.requests)] + [sample.t_ns for sample in kept.samples]
+    return max(times, default=0)
+
+
+def closed(kept: JournalRead) -> tuple[Mapping[str, Any], ...]:
+    """The events of a broken run, its open phases closed at the last instant that the journal knows of."""
+    marks, end_ns = marks_in(kept.events), last_ns(kept)
+    missing = [phase for phase in ("load_stop", "drain_end") if phase not in marks and "load_start" in marks]
+    torn = [{"t": end_ns, "event": "torn_line", "stream": stream} for stream in kept.torn]
+    return (
+        *kept.events,
+        *torn,
+        *({"t": end_ns, "event": "phase", "phase": phase, "recovered": True} for phase in missing),
+    )
+
+
+def _sealed(folder: Path, record: RunRecord, policy: Policy, signer: Signer) -> Concluded:
+    from tcabench.report import render
+
+    result = result_document(
+        record.run_id,
+        record.complete,
+        record.window,
+        record.energy,
+        record.values,
+        record.judgement,
+        policy.id,
+        policy.digest,
+    )
+    state = "sealed" if record.complete else "incomplete"
+    now_ns = time.time_ns()
+    sealed = seal(
+        folder,
+        record,
+        policy_yaml=policy.yaml_bytes,
+        ledger=append_ledger(folder.parent / LEDGER, record.run_id, state, now_ns),
+        render=lambda tcab: render(
+            record, result, tcab, f"{record.run_id}.tcab", signer_facts(signer), public_rows(record)
+        ),
+        signer=signer,
+        signed_at_ns=now_ns,
+    )
+    measured = record.window is not None and record.complete
+    code = VERDICT_EXIT.get(record.judgement.overall, 6) if measured else NotMeasured.exit_code
+    return Concluded(record, result, sealed, code)
+
+
+def signer_facts(signer: Signer) -> dict[str, str]:
+    """What the page shows of the signer's key."""
+    from tcabench.evidence.signers.file_key import fingerprint
+
+    return {"fingerprint": fingerprint(signer.keyid), "key_id": signer.keyid, "algorithm": "Ed25519"}
+
+
+def public_rows(record: RunRecord) -> list[dict[str, Any]]:
+    """Dated public results for the page to place this one among; none where there is no figure to place."""
+    figure = record.values.get("output_tokens_per_kwh", NotMetered("not planned"))
+    if not isinstance(figure, Quantity):
+        return []
+    return [
+        {"what": p.what, "boundary": p.boundary, "j_per_token": p.j_per_token, "tokens_per_kwh": p.token_per_kwh,
+         "date": p.date, "source": p.source}
+        for p in (row.published for row in standing(figure.value).rows)
+    ]  # fmt: skip
+
+
+def _document(kept: JournalRead, folder: Path, name: str) -> bytes:
+    if name not in kept.documents:
+        raise NotMeasured(
+            f"{folder} broke off before its {name} was written: there is nothing to seal", "nothing-to-seal"
+        )
+    return kept.documents[name]
+
+
+def _sut(kept: JournalRead) -> dict[str, Any]:
+    import json
+
+    sut: dict[str, Any] = json.loads(kept.documents.get("sut.json", b"{}"))
+    return sut

@@ -1,0 +1,5 @@
+"""Is the answer what it claims to be? For now: its tokens, counted again with the model's own tokenizer."""
+
+from tcabench.quality.recount import recount
+
+__all__ = ["recount"]

@@ -1,0 +1,79 @@
+"""Power over time, energy by domain, and every stretch in which nothing was read."""
+
+from typing import Any
+
+from tcabench.report.charts import MOST_SERIES, power_chart
+from tcabench.report.sections import Section
+from tcabench.report.series import Envelope, drawn_channels, envelope
+from tcabench.report.view import BOUNDARIES, Facts, at, cell, float_at, number, phases, zero_ns
+
+TWIN_ROWS = 24
+
+
+def build(facts: Facts) -> dict[str, Any]:
+    series = power_series(facts)
+    spans = phases(facts.record)
+    boundary = str(facts.result.get("boundary") or "")
+    return {
+        "total": cell(facts, "energy/total"),
+        "mean": cell(facts, "energy/mean_power"),
+        "peak": cell(facts, "energy/peak_power"),
+        "idle": cell(facts, "energy/idle_power"),
+        "per_request": cell(facts, "values/j_per_request"),
+        "boundary": boundary,
+        "boundary_words": BOUNDARIES.get(boundary, "not described"),
+        "grade": str(facts.result.get("grade") or "none"),
+        "grade_why": str(facts.result.get("grade_why", "")),
+        "domains": [domain(facts, i) for i in range(len(at(facts.result, "energy/domains") or []))],
+        "phases": spans,
+        "series": series,
+        "undrawn": max(0, len(series) - MOST_SERIES),
+        "twin": [row for s in series for row in twin(s)],
+        "gaps": [{"label": s.label, "start_s": g.start_s, "end_s": g.end_s} for s in series for g in s.gaps],
+        "svg": chart(facts, series, spans) if series else "",
+    }
+
+
+def power_series(facts: Facts) -> list[Envelope]:
+    zero = zero_ns(facts.record)
+    found = (envelope(c, facts.record.samples, zero) for c in drawn_channels(facts.record.channels))
+    return [s for s in found if s is not None]
+
+
+def chart(facts: Facts, series: list[Envelope], spans: list[dict[str, Any]]) -> str:
+    idle, mean = float_at(facts, "energy/idle_power/value"), float_at(facts, "energy/mean_power/value")
+    names = ", ".join(f"{s.label} ({s.readings} readings, {len(s.gaps)} gaps)" for s in series)
+    parts = "; ".join(f"{p['name']} {p['start_s']:.1f} to {p['end_s']:.1f} s" for p in spans)
+    return power_chart(series, spans, idle, mean, f"Power in watts over time for {names}. Phases: {parts}.")
+
+
+def domain(facts: Facts, i: int) -> dict[str, Any]:
+    path = f"energy/domains/{i}"
+    found = at(facts.result, path)
+    return {
+        "name": str(found.get("domain", "")),
+        "method": str(found.get("method", "")),
+        "channel": str(found.get("channel", "")),
+        "energy": cell(facts, f"{path}/energy"),
+        "residual": number(facts, f"{path}/residual_rel", "1", 2),
+        "gaps": number(facts, f"{path}/gaps", "", 9),
+        "longest": number(facts, f"{path}/longest_gap_s", "s", 3),
+    }
+
+
+def twin(series: Envelope) -> list[dict[str, Any]]:
+    """About two dozen rows of the drawn series: the table behind the chart."""
+    step = max(1, len(series.t_s) // TWIN_ROWS)
+    return [
+        {
+            "label": series.label,
+            "t_s": series.t_s[i],
+            "low": min(series.low_w[i : i + step]),
+            "mean": sum(series.mean_w[i : i + step]) / len(series.mean_w[i : i + step]),
+            "high": max(series.high_w[i : i + step]),
+        }
+        for i in range(0, len(series.t_s), step)
+    ]
+
+
+SECTION = Section("energy", "Energy", build)

@@ -1,0 +1,31 @@
+"""What was measured, and with what: every fact with the place it comes from."""
+
+from typing import Any
+
+from tcabench.report.numbers import human
+from tcabench.report.sections import Section
+from tcabench.report.view import Facts, sourced
+
+
+def build(facts: Facts) -> dict[str, Any]:
+    return {
+        "rows": [row for row in sourced(facts.record.sut) if row["name"]],
+        "channels": [
+            {
+                "id": c.id,
+                "meter": c.meter,
+                "domain": c.domain,
+                "kind": str(c.kind),
+                "unit": c.unit,
+                "gain": f"{c.gain_low:g} … {c.gain_high:g}",
+                "period": human(repr(c.period_ns / 1e9), "s", 3) if c.period_ns else "not stated",
+                "estimate": c.is_estimate,
+                "source": c.accuracy_source,
+                "note": c.note,
+            }
+            for c in facts.record.channels
+        ],
+    }
+
+
+SECTION = Section("system", "System under test", build)

@@ -1,0 +1,112 @@
+"""Step 6: does the evidence agree with itself, and what should a reader know of it?"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from tcabench.errors import NotVerified
+from tcabench.evidence.ledger import read_ledger
+from tcabench.records import Status
+from tcabench.units import NS_PER_S
+from tcabench.verify.recompute import Raw, phase_marks
+
+PHASES = ("idle_start", "idle_end", "load_start", "load_stop", "drain_end")
+SLACK_NS = NS_PER_S  # marks and time-stamps are taken by different tasks
+RECOUNT_REL = 0.02
+RECOUNT_TOK = 2  # per answer: servers count the end token, or a stop word, that the text does not show
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """One audit. `faults` contradict the evidence; `warnings` do not, but a reader should know them."""
+
+    id: str
+    name: str
+    faults: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def audit(raw: Raw, ledger: bytes) -> tuple[Audit, ...]:
+    """Every audit over one run."""
+    return (
+        _audit("A-02", "token recount", warnings=recount(raw)),
+        _audit("A-08", "run ledger", *_ledger(raw, ledger)),
+        _audit("A-20", "requests within the run", faults=outside(raw)),
+        _audit("A-21", "samples in order", faults=out_of_order(raw)),
+        _audit("A-22", "phases in order", faults=phases(raw)),
+    )
+
+
+def recount(raw: Raw) -> Iterator[str]:
+    """A-02: the server's token counts against the recount with the model's own tokenizer."""
+    pairs = [
+        (trace.output_tok, trace.recount_tok)
+        for trace in raw.traces
+        if trace.status is Status.OK and trace.output_tok is not None and trace.recount_tok is not None
+    ]
+    server, counted = sum(a for a, _ in pairs), sum(b for _, b in pairs)
+    if server - counted > RECOUNT_REL * counted + RECOUNT_TOK * len(pairs):
+        yield f"the server counts {server} output tokens where its text has {counted}"
+
+
+def outside(raw: Raw) -> Iterator[str]:
+    """A-20: every request once, its instants in order and between load_start and drain_end."""
+    marks = phase_marks(raw.events)
+    first = marks.get("load_start", 0) - SLACK_NS
+    last = marks["drain_end"] + SLACK_NS if "drain_end" in marks else None
+    seen: set[int] = set()
+    for trace in raw.traces:
+        instants = (trace.sent_ns, *trace.chunk_ns, trace.end_ns)
+        if trace.index in seen:
+            yield f"request {trace.index} is there twice"
+        if any(later < earlier for earlier, later in pairwise(instants)):
+            yield f"request {trace.index}: its instants are not in order"
+        if trace.sent_ns < first or (last is not None and trace.end_ns > last):
+            yield f"request {trace.index} lies outside the run"
+        seen.add(trace.index)
+
+
+def out_of_order(raw: Raw) -> Iterator[str]:
+    """A-21: the readings of a channel follow each other in time, and every channel is described."""
+    known = {channel.id for channel in raw.channels}
+    latest: dict[str, int] = {}
+    for sample in raw.samples:
+        if sample.channel not in known:
+            yield f"channel {sample.channel!r} is not described"
+        elif sample.read_ns < 0 or sample.t_ns <= latest.get(sample.channel, sample.t_ns - 1):
+            yield f"channel {sample.channel!r}: readings at {sample.t_ns} ns are not in order"
+        latest[sample.channel] = sample.t_ns
+
+
+def phases(raw: Raw) -> Iterator[str]:
+    """A-22: each phase once, in order; a run that calls itself complete reached them all."""
+    marks = [(event["phase"], event["t"]) for event in raw.events if event["event"] == "phase"]
+    names = [name for name, _ in marks]
+    if names != [name for name in PHASES if name in names]:
+        yield f"the phases {', '.join(map(str, names))} are not in order, each once"
+    if any(later < earlier for (_, earlier), (_, later) in pairwise(marks)):
+        yield "a phase begins before the one it follows"
+    if raw.result["complete"] and len(names) < len(PHASES):
+        yield "the run calls itself complete, but did not reach every phase"
+
+
+def _ledger(raw: Raw, ledger: bytes) -> tuple[Iterable[str], Iterable[str]]:
+    """A-08: the ledger's chain holds and knows this run; other runs of the rig are told."""
+    try:
+        entries = read_ledger(ledger)
+    except NotVerified as err:
+        return (str(err),), ()
+    return (), _in_ledger(entries, raw.plan["run_id"])
+
+
+def _in_ledger(entries: Sequence[Mapping[str, Any]], run_id: str) -> Iterator[str]:
+    started = [entry.get("run_id") for entry in entries if entry.get("state") == "started"]
+    if run_id not in started:
+        yield "the rig's ledger does not know this run"
+    elif len(started) > 1:
+        yield f"run {started.index(run_id) + 1} of {len(started)} started on this rig so far: ask for the others"
+
+
+def _audit(id: str, name: str, faults: Iterable[str] = (), warnings: Iterable[str] = ()) -> Audit:
+    return Audit(id, name, tuple(faults), tuple(warnings))

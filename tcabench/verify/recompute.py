@@ -1,0 +1,119 @@
+"""Step 5: every number again, from the raw samples."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tcabench.energy import integrate
+from tcabench.errors import NotMeasured
+from tcabench.evidence.canonical import read_canonical, read_json, read_lines
+from tcabench.evidence.document import judge_facts, result_document, without_window
+from tcabench.evidence.tables import read_channels, read_samples, read_traces
+from tcabench.metrics import compute, stat_rel
+from tcabench.policy import Policy, judge, parse_policy
+from tcabench.records import Channel, Energy, Judgement, PowerSample, Trace, Value, Window, WindowPlan
+from tcabench.timeline import steady_window
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """The evidence as it was measured, and the `result` that is claimed to follow from it."""
+
+    plan: Mapping[str, Any]
+    channels: tuple[Channel, ...]
+    traces: tuple[Trace, ...]
+    samples: tuple[PowerSample, ...]
+    events: tuple[Mapping[str, Any], ...]
+    policy: Policy
+    result: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """What follows from a run: no window and no energy where it did not get that far; `facts` for policies."""
+
+    window: Window | None
+    energy: Energy | None
+    values: Mapping[str, Value]
+    facts: Mapping[str, Any]
+    judgement: Judgement
+
+
+def read_raw(members: Mapping[str, bytes]) -> Raw:
+    """The members of a bundle as records. raises: NotVerified, or UsageError for a policy that is none."""
+    return Raw(
+        plan=read_json(members["plan.json"], "plan.json"),
+        channels=read_channels(members["channels.json"]),
+        traces=read_traces(members["requests.parquet"]),
+        samples=read_samples(members["power.parquet"]),
+        events=read_lines(members["events.jsonl"], "events.jsonl"),
+        policy=parse_policy(members["policy.yaml"]),
+        result=read_canonical(members["result.json"], "result.json"),
+    )
+
+
+def derive(
+    plan: Mapping[str, Any],
+    channels: Sequence[Channel],
+    traces: Sequence[Trace],
+    samples: Sequence[PowerSample],
+    events: Sequence[Mapping[str, Any]],
+    policy: Policy,
+    complete: bool,
+) -> Derived:
+    """Window, energy, values and judgement from what was recorded; the same call for the run and for its verifier.
+
+    A run without a window has values that say why, and a judgement over them.
+    """
+    window: Window | None = None
+    energy: Energy | None = None
+    spread: float | None = None
+    try:
+        window = steady_window(traces, phase_marks(events), WindowPlan(**plan["window"]))
+    except NotMeasured as err:
+        values = without_window(plan["metrics"], str(err))
+    else:
+        energy = integrate(channels, samples, window, plan["boundary"])
+        values = compute(plan["metrics"], traces, energy, window)
+        spread = stat_rel(traces, energy, window)
+    facts = judge_facts(plan, energy, window, complete, spread)
+    return Derived(window, energy, values, facts, judge(policy, values, facts))
+
+
+def phase_marks(events: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """Phase -> instant in ns, from the events named "phase"."""
+    return {event["phase"]: event["t"] for event in events if event["event"] == "phase"}
+
+
+def derive_from(raw: Raw) -> tuple[Derived, dict[str, Any]]:
+    """What follows from the raw evidence, and the `result.json` that it should have."""
+    complete = raw.result["complete"]
+    derived = derive(raw.plan, raw.channels, raw.traces, raw.samples, raw.events, raw.policy, complete)
+    document = result_document(
+        raw.plan["run_id"],
+        complete,
+        derived.window,
+        derived.energy,
+        derived.values,
+        derived.judgement,
+        raw.policy.id,
+        raw.policy.digest,
+    )
+    return derived, document
+
+
+def differences(found: Any, expected: Any, path: str = "") -> Iterator[str]:
+    """Every place where `found` is not `expected`, as "path: found, recomputed expected"."""
+    if isinstance(found, Mapping) and isinstance(expected, Mapping):
+        for name in sorted(set(found) | set(expected)):
+            yield from differences(found.get(name, "(absent)"), expected.get(name, "(absent)"), f"{path}/{name}")
+    elif isinstance(found, list) and isinstance(expected, list) and len(found) == len(expected):
+        for index, (one, other) in enumerate(zip(found, expected, strict=True)):
+            yield from differences(one, other, f"{path}/{index}")
+    elif found != expected or type(found) is not type(expected):
+        yield f"{path.removeprefix('/')}: stated {_short(found)}, recomputed {_short(expected)}"
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 120 else f"{text[:117]}..."
