@@ -1,7 +1,7 @@
 """The nouns. Stages do not import each other; what passes between them is declared here, frozen."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -54,8 +54,8 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Arrivals:
-    """When requests are sent. "closed": `concurrency` in flight, the next as soon as one ends.
-    "constant" and "poisson": `rate_per_s` whatever the server does (open loop), at most `concurrency` (if given)."""
+    """When requests are sent. "closed": `concurrency` in flight, the next as soon as one ends. "constant" and
+    "poisson": `rate_per_s` whatever the server does (open loop), at most `concurrency` at once (if given)."""
 
     kind: str
     concurrency: int | None
@@ -284,10 +284,7 @@ class Judgement:
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """A finished run as plain values: what `report` shows, what `seal` writes, what `verify` derives again.
-
-    `plan`, `sut`, `quality` are JSON-ready dicts, as saved in the evidence.
-    """
+    """A finished run as plain values; `plan`, `sut` and `quality` are JSON-ready."""
 
     run_id: str
     complete: bool
@@ -301,4 +298,4 @@ class RunRecord:
     values: Mapping[str, Value]
     judgement: Judgement
     quality: Mapping[str, Any]
-    events: tuple[Mapping[str, Any], ...] = field(default=())
+    events: tuple[Mapping[str, Any], ...] = ()

@@ -1,5 +1,6 @@
 """Keys and values of every layer, in pages."""
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -9,14 +10,15 @@ from reference_engine.config import EngineConfig, ModelSpec
 class KvTable:
     """Per layer two tensors (pages, page_tok * kv_heads * head_dim): a page is one row, so gathering one is one copy.
 
-    The memory is asked for zeroed, which the system hands out page by page as it is first written.
+    numpy asks the system for zeroed memory, which costs nothing until it is written; torch would write the zeros. They
+    matter: a masked score weighs nothing, but nothing times a stray NaN is NaN.
     """
 
     def __init__(self, spec: ModelSpec, config: EngineConfig) -> None:
         self.page_tok, self.heads, self.head_dim = config.page_tok, spec.kv_heads, spec.head_dim
         shape = (config.pages, config.page_tok * spec.kv_heads * spec.head_dim)
-        self._keys = [torch.zeros(shape) for _ in range(spec.layers)]
-        self._values = [torch.zeros(shape) for _ in range(spec.layers)]
+        self._keys = [torch.from_numpy(np.zeros(shape, np.float32)) for _ in range(spec.layers)]
+        self._values = [torch.from_numpy(np.zeros(shape, np.float32)) for _ in range(spec.layers)]
 
     def write(self, layer: int, slots: Tensor, keys: Tensor, values: Tensor) -> None:
         """Store keys and values (n, kv_heads, head_dim) at `slots` (n,), slot = page * page_tok + offset."""

@@ -1,5 +1,6 @@
 """Weights in float32, from a Hugging Face folder or a GGUF file. Llama family only."""
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
@@ -83,7 +84,7 @@ def _load_gguf(path: Path) -> Checkpoint:
     def read(name: str) -> tuple[str, Tensor]:
         return names[name] or name, _unpermuted(name, torch.from_numpy(gguf.floats(name)), spec)
 
-    with ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
         tensors = dict(pool.map(read, names))
     factors = torch.from_numpy(gguf.floats(GGUF_ROPE_FACTORS)) if GGUF_ROPE_FACTORS in gguf.tensors else None
     return Checkpoint(path, spec, tensors, factors, weights_sha256(path))

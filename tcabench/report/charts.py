@@ -5,7 +5,7 @@ from itertools import pairwise
 from math import ceil, floor, log10
 from typing import TYPE_CHECKING, Any
 
-from tcabench.report.numbers import human, rounded
+from tcabench.report.numbers import THIN, human, rounded
 from tcabench.report.series import Ecdf, Envelope
 from tcabench.report.svg import COLOUR, drawable, drawing, inline
 
@@ -129,7 +129,7 @@ def standing_chart(rows: Sequence[Mapping[str, Any]], desc: str) -> str:
         log_axis(ax, min(values) / 1.6, max(values) * 1.6, "", 7)
         ax.set_ylim(len(rows) - 0.4, -0.6)
         ax.axvline(240.0, color=COLOUR["limit"], linewidth=1.2, linestyle=(0, (4, 2)))
-        ax.text(240.0, 1.01, "15 000 tokens/kWh", transform=ax.get_xaxis_transform(), ha="right", va="bottom")
+        ax.text(240.0, 1.01, f"15{THIN}000 tokens/kWh", transform=ax.get_xaxis_transform(), ha="right", va="bottom")
         for y, row in enumerate(rows):
             standing_dot(ax, y, row)
         ax.set_yticks(range(len(rows)), [drawable(str(r["name"]), 52) for r in rows], fontsize=7.5)

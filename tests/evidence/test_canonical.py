@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tcabench.errors import NotVerified
@@ -14,12 +14,14 @@ LEAF = st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1) | TEXT
 VALUES = st.recursive(LEAF, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3))
 
 
+@settings(deadline=None, max_examples=50)
 @given(VALUES)
 def test_canonical_and_plain_say_what_they_were_given(value):
     assert read_canonical(canonical(value), "x") == value
     assert read_json(plain(value), "x") == value
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.dictionaries(TEXT, st.integers(0, 9), min_size=2))
 def test_another_spelling_of_the_same_value_is_refused(value):
     other = json.dumps(value, indent=1).encode()

@@ -4,7 +4,7 @@ import io
 import zipfile
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tcabench.errors import NotVerified
@@ -16,6 +16,7 @@ FILES = st.dictionaries(NAMES, st.binary(max_size=200))
 SOME = {"plan.json": b"{}", "power.parquet": b"PAR1\x00\xff", "calibration/meter.pdf": b"%PDF"}
 
 
+@settings(deadline=None, max_examples=50)
 @given(FILES)
 def test_members_come_back_and_the_bytes_depend_on_nothing_else(members):
     data, root = build_pack("run-1", members)
@@ -25,6 +26,7 @@ def test_members_come_back_and_the_bytes_depend_on_nothing_else(members):
     assert again == data
 
 
+@settings(deadline=None, max_examples=50)
 @given(FILES)
 def test_the_standard_library_reads_it_the_same(members):
     data, _ = build_pack("run-1", members)

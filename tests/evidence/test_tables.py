@@ -6,7 +6,7 @@ from dataclasses import replace
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tcabench.errors import EvidenceError, NotVerified
@@ -25,11 +25,13 @@ TRACES = st.builds(
 SAMPLES = st.builds(PowerSample, WHOLE, WHOLE, TEXT, st.floats(allow_nan=False))
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.lists(TRACES, max_size=5))
 def test_requests_come_back_exactly(written):
     assert tables.read_traces(tables.write_traces(written)) == tuple(written)
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.lists(SAMPLES, max_size=20))
 def test_samples_come_back_exactly(written):
     read = tables.read_samples(tables.write_samples(written))

@@ -65,8 +65,8 @@ def trains(dice: Dice) -> Problem:
     distance = (va + vb) * hours + va * head_start // 60
     one, two = dice.some(TOWNS, 2)
     text = (
-        f"{one} and {two} are {distance} km apart on a straight line. A train leaves {one} for {two} at 08:00 with a steady "
-        f"{va} km/h. {head_start} minutes later another leaves {two} for {one} with a steady {vb} km/h. "
+        f"{one} and {two} are {distance} km apart on a straight line. A train leaves {one} for {two} at 08:00 with a "
+        f"steady {va} km/h. {head_start} minutes later another leaves {two} for {one} with a steady {vb} km/h. "
         "At what time of day do they meet?"
     )
     minutes = 8 * 60 + head_start + hours * 60
@@ -92,9 +92,9 @@ def tanks(dice: Dice) -> Problem:
     minutes, alone = dice.number(12, 40), dice.number(5, 15)
     volume = fill * alone + (fill - drain) * minutes
     text = (
-        f"An empty tank holds {volume} litres. A pipe fills it with {fill} litres a minute. After {alone} minutes somebody "
-        f"opens the drain by mistake, which lets out {drain} litres a minute, and leaves it open. How many minutes after "
-        "the pipe was opened is the tank full?"
+        f"An empty tank holds {volume} litres. A pipe fills it with {fill} litres a minute. After {alone} minutes "
+        f"somebody opens the drain by mistake, which lets out {drain} litres a minute, and leaves it open. How many "
+        "minutes after the pipe was opened is the tank full?"
     )
     return text, str(alone + minutes)
 
@@ -128,8 +128,8 @@ def _order_clue(a: str, b: str, truth: dict[str, int], dice: Dice) -> tuple[str,
         first, second = (a, b) if gap > 0 else (b, a)
         return f"{second} came right after {first}.", lambda case: case[second] - case[first] == 1
     if abs(gap) > 2:
-        between = abs(gap) - 1
-        return f"Exactly {between} runners came in between {a} and {b}.", lambda case: abs(case[a] - case[b]) == abs(gap)
+        told = f"Exactly {abs(gap) - 1} runners came in between {a} and {b}."
+        return told, lambda case: abs(case[a] - case[b]) == abs(gap)
     first, second = (a, b) if gap > 0 else (b, a)
     return f"{first} was faster than {second}.", lambda case: case[first] < case[second]
 
@@ -173,8 +173,8 @@ def calendar(dice: Dice) -> Problem:
     days = dice.number(40, 300)
     end = start + timedelta(days=days)
     text = (
-        f"{start:%d %B %Y} is a {DAYS[start.weekday()]}. A lease that begins on that day ends exactly {days} days later. "
-        "On which day of the week, and in which month, does it end?"
+        f"{start:%d %B %Y} is a {DAYS[start.weekday()]}. A lease that begins on that day ends exactly {days} days "
+        "later. On which day of the week, and in which month, does it end?"
     )
     return text, f"{DAYS[end.weekday()]}, {end:%B}"
 
@@ -184,8 +184,8 @@ def committees(dice: Dice) -> Problem:
     cooks, waiters, size = dice.number(4, 7), dice.number(4, 8), dice.number(3, 4)
     ways = comb(cooks + waiters, size) - comb(cooks, size) - comb(waiters, size)
     text = (
-        f"A restaurant has {cooks} cooks and {waiters} waiters. A group of {size} of them goes to a trade fair. The group "
-        "must have at least one cook and at least one waiter in it. In how many ways can it be chosen?"
+        f"A restaurant has {cooks} cooks and {waiters} waiters. A group of {size} of them goes to a trade fair. The "
+        "group must have at least one cook and at least one waiter in it. In how many ways can it be chosen?"
     )
     return text, str(ways)
 
@@ -206,8 +206,8 @@ def shortest(dice: Dice) -> Problem:
                 ways.append(sum(cost[leg] for leg in legs))
     listed = "; ".join(f"{a} to {b}, {minutes} minutes" for (a, b), minutes in sorted(roads.items()))
     text = (
-        f"These roads can be driven in both directions: {listed}. How many minutes does the quickest way from {start} to "
-        f"{goal} take?"
+        f"These roads can be driven in both directions: {listed}. How many minutes does the quickest way from {start} "
+        f"to {goal} take?"
     )
     return text, str(min(ways))
 
@@ -222,8 +222,8 @@ def packing(dice: Dice) -> Problem:
     best = max(sum(worth[t] for t in load) for load in loads if sum(weight[t] for t in load) <= limit)
     listed = ", ".join(f"{thing} ({weight[thing]} kg, {worth[thing]} points)" for thing in things)
     text = (
-        f"A porter can carry at most {limit} kg. Each thing can be taken once or left behind: {listed}. What is the largest "
-        "number of points that the porter can carry?"
+        f"A porter can carry at most {limit} kg. Each thing can be taken once or left behind: {listed}. What is the "
+        "largest number of points that the porter can carry?"
     )
     return text, str(best)
 
@@ -234,9 +234,9 @@ def workshop(dice: Dice) -> Problem:
     splits = product((0, 1), repeat=len(hours))
     best = min(max(sum(h for h, m in zip(hours, split, strict=True) if m == k) for k in (0, 1)) for split in splits)
     text = (
-        f"A workshop has two identical machines and six jobs, which take {', '.join(map(str, hours[:-1]))} and {hours[-1]} "
-        "hours. A job runs on one machine without a break, and each machine does one job at a time. What is the smallest "
-        "number of hours after which all jobs can be finished?"
+        f"A workshop has two identical machines and six jobs, which take {', '.join(map(str, hours[:-1]))} and "
+        f"{hours[-1]} hours. A job runs on one machine without a break, and each machine does one job at a time. What is "
+        "the smallest number of hours after which all jobs can be finished?"
     )
     return text, str(best)
 
@@ -247,8 +247,8 @@ def gears(dice: Dice) -> Problem:
     period = a * b // gcd(a, b)
     period = period * c // gcd(period, c)
     text = (
-        f"Three lighthouses flash together at midnight. The first flashes every {a} seconds, the second every {b} and the "
-        f"third every {c}. After how many seconds do all three flash together for the next time?"
+        f"Three lighthouses flash together at midnight. The first flashes every {a} seconds, the second every {b} and "
+        f"the third every {c}. After how many seconds do all three flash together for the next time?"
     )
     return text, str(period)
 

@@ -2,8 +2,8 @@
 
 Each subject of fragments.txt is told in four forms: a newspaper article, minutes, a memo and a letter to members. In a
 fragment `[40-60]` is a number drawn from that range and `{spring|autumn}` one of the words. `python generate.py`
-rewrites the file; `build()` returns its bytes. Only `Random.random()` is drawn from, because it is the only method whose
-sequence Python keeps from version to version.
+rewrites the file; `build()` returns its bytes. Only `Random.random()` is drawn from, because it is the only method
+whose sequence Python keeps from version to version.
 """
 
 import json
@@ -96,8 +96,10 @@ def article(title: str, facts: Facts, dice: Dice) -> str:
 def minutes(title: str, facts: Facts, dice: Dice) -> str:
     """Minutes of a meeting."""
     head = (
-        f"MINUTES\nSubject: {facts['about'][0]}\nDate: {dice.number(2, 27)} {dice.one(MONTHS)}, {dice.number(9, 16)}:00\n"
-        f"Present: the heads of {OFFICES[0]}, {dice.one(OFFICES[1:3])} and {dice.one(OFFICES[3:])}; {dice.number(2, 9)} guests"
+        f"MINUTES\nSubject: {facts['about'][0]}\n"
+        f"Date: {dice.number(2, 27)} {dice.one(MONTHS)}, {dice.number(9, 16)}:00\n"
+        f"Present: the heads of {OFFICES[0]}, {dice.one(OFFICES[1:3])} and {dice.one(OFFICES[3:])}; "
+        f"{dice.number(2, 9)} guests"
     )
     items = (
         ("Situation", facts["setting"] + facts["problem"]),
@@ -108,8 +110,8 @@ def minutes(title: str, facts: Facts, dice: Dice) -> str:
         ("Open points", facts["open"]),
     )
     body = [f"{i}. {name}\n" + " ".join(dice.most(lines)) for i, (name, lines) in enumerate(items, 1)]
-    end = f"The next meeting is in {dice.number(2, 6)} weeks. The minutes count as approved unless somebody objects by then."
-    return "\n\n".join([head, *body, end])
+    end = f"The next meeting is in {dice.number(2, 6)} weeks."
+    return "\n\n".join([head, *body, f"{end} The minutes count as approved unless somebody objects by then."])
 
 
 def memo(title: str, facts: Facts, dice: Dice) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tcabench.report.charts import standing_chart
-from tcabench.report.numbers import human
+from tcabench.report.numbers import THIN, human
 from tcabench.report.sections import Section
 from tcabench.report.view import BOUNDARIES, J_PER_TOKEN_AT_15K, Facts, cell, float_at
 from tcabench.units import J_PER_KWH
@@ -87,7 +87,7 @@ def times(own: float | None) -> str:
 
 def described(rows: list[dict[str, Any]]) -> str:
     listed = "; ".join(f"{r['name']}: {r['j_text']}" for r in rows)
-    return f"Joules per output token on a log scale, with a line at 240 (15,000 tokens/kWh). {listed}."
+    return f"Joules per output token on a log scale, with a line at 240 (15{THIN}000 tokens/kWh). {listed}."
 
 
 SECTION = Section("standing", "Where this stands", build)

@@ -1,0 +1,38 @@
+"""A real chromium, and the sample run of the report tests."""
+
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "report"))
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+ARGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+)
+NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
+
+
+@pytest.fixture(scope="session")
+def chromium() -> "Iterator[Browser]":
+    """A headless browser without network services of its own; the tests are skipped where there is none."""
+    from playwright.sync_api import sync_playwright
+
+    path = next(filter(None, map(shutil.which, NAMES)), None)
+    if path is None:
+        pytest.skip("no chromium on this machine: the page was not looked at in a browser")
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=path, headless=True, args=list(ARGS))
+        yield browser
+        browser.close()
