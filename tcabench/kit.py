@@ -85,7 +85,8 @@ def open_kit(options: RunOptions, watch: Watch) -> Iterator[tuple[RunPlan, Kit]]
         endpoint, ready = _endpoint(stack, options, url, key, folder, watch)
         found = preflight(endpoint, workload.pin_output)
         meters = _open_meters(options.meters, found.endpoint.base_url, watch)
-        stack.callback(lambda: [meter.close() for meter in meters])
+        for meter in meters:
+            stack.callback(meter.close)
         plan = _settled(plan, found.endpoint, ready, meters)
         _write_down(journal, plan, host_facts() | server_facts(found.said, ready), meters)
         watch("power_channels", [c.id for m in meters for c in m.channels() if c.kind is Kind.POWER])

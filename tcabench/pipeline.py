@@ -56,7 +56,7 @@ def run(plan: RunPlan, kit: Kit) -> Concluded:
 def measure(plan: RunPlan, kit: Kit) -> None:
     """Idle, then load, with every meter running and every event in the journal as it happens."""
     requests = expand(kit.workload, plan.seed, plan.load_arrivals())
-    with kit.journal, recording(kit.meters, kit.clock, kit.take_samples) as tape:
+    with recording(kit.meters, kit.clock, kit.take_samples) as tape:
         try:
             kit.rest(plan.window.idle_s)
             kit.watch("phase", ("load", plan.window.warmup_s + plan.window.measure_s))
@@ -65,6 +65,7 @@ def measure(plan: RunPlan, kit: Kit) -> None:
         finally:
             for fault in tape.faults():
                 kit.journal.event(fault)
+    kit.journal.flush()
 
 
 def conclude(folder: Path, tokenizer: Path | None, signer: Signer, complete: bool) -> Concluded:

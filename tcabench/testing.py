@@ -7,7 +7,7 @@ import asyncio
 import json
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -117,7 +117,9 @@ class FakeEndpoint:
             return web.Response(status=script.status, text=script.body, headers=script.headers)
         if script.hang:
             await asyncio.sleep(3600)
-        return await self._stream(request, body)
+        with suppress(ConnectionResetError):  # the client went away, as clients do
+            return await self._stream(request, body)
+        return web.Response()
 
     def _unauthorized(self, request: "web.Request") -> "web.Response | None":
         from aiohttp import web

@@ -45,7 +45,11 @@ def batch_of(plan: StepPlan, page_tok: int) -> Batch:
         if segment.samples:
             logit_rows.append(len(ids) - 1)
     groups = tuple(_group(members, page_tok) for members in alike.values())
-    return Batch(torch.tensor(ids), torch.tensor(positions), torch.tensor(slots), torch.tensor(logit_rows), groups)
+    return Batch(_longs(ids), _longs(positions), _longs(slots), _longs(logit_rows), groups)
+
+
+def _longs(numbers: Sequence[int]) -> Tensor:
+    return torch.tensor(numbers, dtype=torch.long)  # said outright: an empty list would come out as floats
 
 
 def _shape(segment: Segment, page_tok: int) -> tuple[int, int]:

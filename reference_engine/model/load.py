@@ -2,7 +2,7 @@
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
@@ -43,7 +43,7 @@ class Checkpoint:
 
     source: Path
     spec: ModelSpec
-    tensors: dict[str, Tensor]
+    tensors: dict[str, Tensor] = field(repr=False)
     rope_factors: Tensor | None
     sha256: str
 

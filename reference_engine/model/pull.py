@@ -64,15 +64,24 @@ def silent(phase: str, done: int, total: int) -> None:
 
 @contextmanager
 def console_progress() -> Iterator[Progress]:
-    """A progress callback that draws one bar on stderr (plain lines where stderr is not a terminal)."""
+    """A progress callback that draws one bar on stderr, from its first call on; one that is never called shows nothing."""
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    with Bar(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("model", total=None)
-        yield lambda phase, done, total: bar.update(task, description=phase, completed=done, total=total)
+    bar = Bar(*columns, console=Console(stderr=True))
+    task = bar.add_task("model", total=None)
+
+    def show(phase: str, done: int, total: int) -> None:
+        bar.start()
+        bar.update(task, description=phase, completed=done, total=total)
+
+    try:
+        yield show
+    finally:
+        if bar.live.is_started:
+            bar.stop()
 
 
 def pull(progress: Progress = silent, source: Path | None = None, pin: Pin = DEFAULT) -> Path:

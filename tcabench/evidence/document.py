@@ -41,12 +41,13 @@ def result_document(
     }
 
 
-def value_document(value: Value) -> dict[str, str]:
-    """{"value", "low", "high", "unit"}, or {"not_metered": why}."""
+def value_document(value: Value) -> dict[str, Any]:
+    """{"value", "low", "high", "unit"}, or {"not_metered": why}. `"open_above": true` stands there only where `high`
+    bounds nothing."""
     if isinstance(value, NotMetered):
         return {"not_metered": value.why}
     numbers = {"value": decimal(value.value), "low": decimal(value.low), "high": decimal(value.high)}
-    return {**numbers, "unit": value.unit}
+    return {**numbers, "unit": value.unit, **({"open_above": True} if value.open_above else {})}
 
 
 def without_window(names: Sequence[str], why: str) -> dict[str, Value]:

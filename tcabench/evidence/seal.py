@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from tcabench import __version__
-from tcabench.errors import EvidenceError
+from tcabench.errors import EvidenceError, NotVerified
 from tcabench.evidence.canonical import canonical, plain
 from tcabench.evidence.disk import write_atomic
 from tcabench.evidence.document import result_document
 from tcabench.evidence.dsse import read_bundle, sign, write_bundle
 from tcabench.evidence.pack import build_pack, open_pack
 from tcabench.evidence.signers import Signer
-from tcabench.evidence.slot import embeddable, split_page
+from tcabench.evidence.slot import Page, embeddable, split_page
 from tcabench.evidence.statement import Digests, build_statement, write_statement
 from tcabench.evidence.store import FOLDER
 from tcabench.evidence.tables import write_channels, write_samples, write_traces
@@ -55,9 +55,7 @@ def seal(
     and agree. raises: EvidenceError when anything cannot be written; the loose evidence is whole then.
     """
     tcab, merkle_root = build_pack(record.run_id, members(record, policy_yaml, ledger))
-    page = split_page(render(tcab if embeddable(tcab) else None))
-    if page.slot or page.evidence not in (None, tcab):
-        raise ValueError("the rendered page has a filled signature slot, or embeds another bundle than it was given")
+    page = _rendered(render, tcab)
     digests = Digests(merkle_root, sha256(tcab).hexdigest(), page.sha256(), sha256(policy_yaml).hexdigest())
     statement = build_statement(_result(record), record.plan, digests, __version__, signed_at_ns)
     bundle = write_bundle((sign(write_statement(statement), signer),))
@@ -70,6 +68,17 @@ def seal(
     return SealedRun(
         tcab_path, attestation, report, signer.keyid, merkle_root, digests.tcab, digests.page, page.evidence is not None
     )
+
+
+def _rendered(render: Callable[[bytes | None], bytes], tcab: bytes) -> Page:
+    """The page around `tcab`. raises: ValueError when it breaks the contract of slot and evidence block: our bug."""
+    try:
+        page = split_page(render(tcab if embeddable(tcab) else None))
+    except NotVerified as err:
+        raise ValueError(f"the rendered page cannot be sealed: {err}") from err
+    if page.slot or page.evidence not in (None, tcab):
+        raise ValueError("the rendered page has a filled signature slot, or embeds another bundle than it was given")
+    return page
 
 
 def members(record: RunRecord, policy_yaml: bytes, ledger: bytes) -> dict[str, bytes]:

@@ -51,6 +51,7 @@ class Driver:
     answered_ns: int = 0
     failure: BaseException | None = None
     stop: asyncio.Event = field(default_factory=asyncio.Event)
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     def next_request(self) -> Request | None:
         """The next request to send, or None when the load is over."""
@@ -119,10 +120,13 @@ async def _drive(driver: Driver, mark: Mark) -> None:
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=10)
     async with aiohttp.ClientSession(connector=connector, timeout=timeout, trust_env=True) as session:
         driver.start_ns = driver.clock.now_ns()
-        mark("load_start", driver.start_ns)
-        tasks = await (_open(driver, session) if driver.plan.arrivals.kind != "closed" else _closed(driver, session))
-        mark("load_stop", min(driver.clock.now_ns(), driver.deadline_ns()))
-        await _drain(driver, tasks)
+        try:
+            mark("load_start", driver.start_ns)
+            await (_closed if driver.plan.arrivals.kind == "closed" else _open)(driver, session)
+            mark("load_stop", min(driver.clock.now_ns(), driver.deadline_ns()))
+            await _drain(driver)
+        finally:
+            await _cancel(driver.tasks)
         mark("drain_end", driver.clock.now_ns())
     if driver.failure is not None:
         raise driver.failure
@@ -137,21 +141,20 @@ def _on_interrupt(driver: Driver) -> None:
         loop.add_signal_handler(number, driver.fail, Interrupted("stopped by the user in mid-run"))
 
 
-async def _closed(driver: Driver, session: "ClientSession") -> set[asyncio.Task[None]]:
-    """Keep `concurrency` requests in flight until the load is over; the tasks that still run are given back."""
+async def _closed(driver: Driver, session: "ClientSession") -> None:
+    """Keep `concurrency` requests in flight until the load is over."""
 
     async def worker() -> None:
         while (request := driver.next_request()) is not None:
             await driver.one(session, request)
 
     slots = driver.plan.arrivals.concurrency or 1
-    tasks = {asyncio.create_task(worker()) for _ in range(slots)}
+    driver.tasks |= {asyncio.create_task(worker()) for _ in range(slots)}
     over = asyncio.create_task(driver.pause(driver.remaining_s()))
-    out_of_requests = asyncio.create_task(_until_first_idle(tasks))
+    out_of_requests = asyncio.create_task(_until_first_idle(driver.tasks))
     await asyncio.wait({over, out_of_requests}, return_when=asyncio.FIRST_COMPLETED)
     for waiter in (over, out_of_requests):
         waiter.cancel()
-    return tasks
 
 
 async def _until_first_idle(tasks: set[asyncio.Task[None]]) -> None:
@@ -159,10 +162,9 @@ async def _until_first_idle(tasks: set[asyncio.Task[None]]) -> None:
     await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
 
 
-async def _open(driver: Driver, session: "ClientSession") -> set[asyncio.Task[None]]:
+async def _open(driver: Driver, session: "ClientSession") -> None:
     """Send each request when it is due; a cap on concurrency delays sending, never the clock it is timed by."""
     cap = asyncio.Semaphore(driver.plan.arrivals.concurrency or 1_000_000)
-    tasks: set[asyncio.Task[None]] = set()
 
     async def capped(request: Request) -> None:
         async with cap:
@@ -176,26 +178,29 @@ async def _open(driver: Driver, session: "ClientSession") -> set[asyncio.Task[No
             break
         await driver.pause(max(0.0, seconds(due_ns - driver.clock.now_ns())))
         if not driver.stop.is_set():
-            tasks.add(asyncio.create_task(capped(request)))
-    return tasks
+            driver.tasks.add(asyncio.create_task(capped(request)))
 
 
-async def _drain(driver: Driver, tasks: set[asyncio.Task[None]]) -> None:
-    """Wait for the answers under way, at most `drain_s`; on a failure or Ctrl-C not at all. Cancel the rest."""
+async def _drain(driver: Driver) -> None:
+    """Wait for the answers under way, at most `drain_s`; on a failure or Ctrl-C not at all."""
     with suppress(TimeoutError):
-        await asyncio.wait_for(_all_or_stop(driver, tasks), driver.plan.window.drain_s)
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.wait_for(_all_or_stop(driver), driver.plan.window.drain_s)
 
 
-async def _all_or_stop(driver: Driver, tasks: set[asyncio.Task[None]]) -> None:
+async def _all_or_stop(driver: Driver) -> None:
     """Return when every task has ended, or the load was stopped."""
     stopped = asyncio.create_task(driver.stop.wait())
     try:
-        pending: set[asyncio.Task[None]] = set(tasks)
+        pending = set(driver.tasks)
         while pending and not driver.stop.is_set():
             await asyncio.wait({*pending, stopped}, return_when=asyncio.FIRST_COMPLETED)
             pending = {task for task in pending if not task.done()}
     finally:
         stopped.cancel()
+
+
+async def _cancel(tasks: set[asyncio.Task[None]]) -> None:
+    """End what still runs, and wait until it has written down its end."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -71,7 +71,7 @@ async def _models(session: "ClientSession", endpoint: Endpoint) -> tuple[list[st
     except (ClientError, TimeoutError) as err:
         why = endpoint.redact(str(err)) or type(err).__name__
         raise EndpointError(
-            f"{endpoint.base_url} is out of reach: {why}. Is the server up? Does the URL end in its API version (…/v1)?",
+            f"{endpoint.base_url} is out of reach: {why}. Is the server up? Does the URL end in its version (…/v1)?",
             "endpoint-unreachable",
         ) from err
 

@@ -44,7 +44,7 @@ def load_workload(name_or_path: str) -> Workload:
     pinned = read_index().get(name_or_path)
     if pinned and (pinned.version, pinned.sha256) != (workload.version, workload.digest):
         raise UsageError(
-            f"workload {name_or_path!r} is not as it was shipped: version {workload.version}, digest {workload.digest}; "
+            f"workload {name_or_path!r} is not as shipped: version {workload.version}, digest {workload.digest}; "
             f"{INDEX_FILE} pins version {pinned.version}, {pinned.sha256}. Reinstall tcabench, or load a changed copy "
             "by its path",
             kind="workload-changed",

@@ -21,7 +21,7 @@ def restate(folder: Path) -> None:
     path = folder / SPEC_FILE
     spec = checked(WorkloadSpec, read_yaml(path.read_bytes(), str(path)), str(path))
     true = sha256((folder / spec.prompts.file).read_bytes()).hexdigest()
-    path.write_text(_STATED.sub(rf"\g<1>{true}", path.read_text("utf-8"), count=1), "utf-8")
+    path.write_text(_STATED.sub(rf'\g<1>"{true}"', path.read_text("utf-8"), count=1), "utf-8")
 
 
 def reindex(root: Path) -> str:
@@ -30,7 +30,7 @@ def reindex(root: Path) -> str:
     for folder in sorted(path.parent for path in root.glob(f"*/{SPEC_FILE}")):
         restate(folder)
         workload = read_workload(folder)
-        lines.append(f"{workload.name}: {{version: {workload.version}, sha256: {workload.digest}}}")
+        lines.append(f'{workload.name}: {{version: {workload.version}, sha256: "{workload.digest}"}}')
     text = "\n".join(lines) + "\n"
     (root / INDEX_FILE).write_text(text, "utf-8")
     return text

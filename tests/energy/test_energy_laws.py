@@ -157,7 +157,7 @@ def test_counter_and_integral_agree_on_the_same_load(load: Load) -> None:
     st.integers(1, 1000),
     st.sampled_from([[COUNTER], [POWER], [POWER, COUNTER]]),
 )
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_the_interval_holds_the_truth(
     load: Load, true_over_read: float, offset_ns: int, jitter: int, channels: list[Channel]
 ) -> None:

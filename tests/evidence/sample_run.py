@@ -170,5 +170,3 @@ def sealed_in(
         signed_at_ns=SIGNED_AT_NS,
     )
     return Sealed(sealed, run, key, trust_in(key))
-
-

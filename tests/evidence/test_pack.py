@@ -9,7 +9,16 @@ from hypothesis import strategies as st
 
 from tcabench.errors import NotVerified
 from tcabench.evidence.canonical import canonical
-from tcabench.evidence.pack import LOCAL, MANIFEST, build_pack, check_manifest, manifest_of, open_pack, unpack, zip_bytes
+from tcabench.evidence.pack import (
+    LOCAL,
+    MANIFEST,
+    build_pack,
+    check_manifest,
+    manifest_of,
+    open_pack,
+    unpack,
+    zip_bytes,
+)
 
 NAMES = st.sampled_from(["plan.json", "power.parquet", "events.jsonl", "policy.yaml", "calibration/meter-1.pdf"])
 FILES = st.dictionaries(NAMES, st.binary(max_size=200))

@@ -235,8 +235,8 @@ def workshop(dice: Dice) -> Problem:
     best = min(max(sum(h for h, m in zip(hours, split, strict=True) if m == k) for k in (0, 1)) for split in splits)
     text = (
         f"A workshop has two identical machines and six jobs, which take {', '.join(map(str, hours[:-1]))} and "
-        f"{hours[-1]} hours. A job runs on one machine without a break, and each machine does one job at a time. What is "
-        "the smallest number of hours after which all jobs can be finished?"
+        f"{hours[-1]} hours. A job runs on one machine without a break, and each machine does one job at a time. What "
+        "is the smallest number of hours after which all jobs can be finished?"
     )
     return text, str(best)
 

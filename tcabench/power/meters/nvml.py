@@ -141,7 +141,7 @@ def _selected(argument: str, gpus: list[Gpu]) -> list[Gpu]:
     if strange := [part for part in wanted if part not in known]:
         there = ", ".join(f"{gpu.index} ({gpu.name})" for gpu in gpus)
         raise UsageError(f"nvml: there is no GPU {strange[0]!r} here. There is: {there}", "meter-argument")
-    return list(dict.fromkeys(known[part] for part in wanted))
+    return list({known[part].index: known[part] for part in wanted}.values())
 
 
 def _call(ask: Callable[[], T], who: str) -> T:

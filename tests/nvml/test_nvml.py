@@ -1,0 +1,333 @@
+"""The NVML meter through the real pynvml binding, against a library that draws known power over real time."""
+
+import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from tcabench.energy import integrate
+from tcabench.records import Channel, Kind, PowerSample, Quantity, Value, Window
+
+Run = Callable[..., Any]
+PERIOD_NS = 50_000_000
+
+OPENED = """
+import json
+from tcabench.power import open_meters
+meters = open_meters([{name!r}])
+print(json.dumps({{
+    "meters": [meter.name for meter in meters],
+    "channels": {{c.id: [str(c.kind), c.unit, c.update_ns, c.note] for m in meters for c in m.channels()}},
+    "values": {{id: value for meter in meters for id, value in meter.read()}},
+    "facts": {{meter.name: meter.facts() for meter in meters}},
+}}))
+for meter in meters:
+    meter.close()
+    meter.close()
+"""
+REFUSED = """
+import json
+from tcabench.errors import TcaError
+from tcabench.power import open_meters
+try:
+    open_meters([{name!r}])
+except TcaError as err:
+    print(json.dumps([type(err).__name__, err.kind, str(err)]))
+"""
+RECORDED = """
+import json, time
+from dataclasses import asdict
+from tcabench.clock import SystemClock
+from tcabench.energy import integrate
+from tcabench.power import open_meters, recording
+from tcabench.records import Window
+meters = open_meters(["nvml"])
+with recording(meters, SystemClock(), lambda samples: None) as tape:
+    start = time.monotonic_ns() + 300_000_000
+    time.sleep({seconds} + 0.8)
+end = start + round({seconds} * 1e9)
+channels = [channel for meter in meters for channel in meter.channels()]
+energy = integrate(channels, tape.samples(), Window(start, start, start, start, end, end, ""), "chip")
+print(json.dumps({{"energy": asdict(energy), "start": start, "end": end, "faults": tape.faults(),
+    "last": {{c.id: tape.latest(c.id).t_ns for c in channels if tape.latest(c.id)}}}}))
+"""
+
+
+def test_each_gpu_has_its_meters_channels_and_values(with_nvml: Run) -> None:
+    got = with_nvml(OPENED.format(name="nvml"), gpus=2, low_w=120)
+    assert got["meters"] == ["nvml.gpu0", "nvml.gpu0.telemetry", "nvml.gpu1", "nvml.gpu1.telemetry"]
+    values = got["values"]
+    assert values["nvml.gpu0.power"] == pytest.approx(120, abs=0.01)
+    assert values["nvml.gpu1.power"] == pytest.approx(240, abs=0.01)
+    assert values["nvml.gpu0.energy"] >= 1000
+    expected = {"temperature": 55, "clock_sm": 1755, "clock_memory": 2619, "power_limit": 700, "throttle": 4}
+    assert {name: values[f"nvml.gpu1.{name}"] for name in expected} == expected
+    assert values["nvml.gpu0.utilisation"] == 0.97
+    assert {kind for kind, *_ in got["channels"].values()} == {
+        "energy", "power", "temperature", "clock", "power_limit", "throttle", "utilisation",
+    }  # fmt: skip
+
+
+def test_facts_come_with_their_source(with_nvml: Run) -> None:
+    facts = with_nvml(OPENED.format(name="nvml"), without="vbios", processes=3)["facts"]["nvml.gpu0"]
+    assert facts["name"] == {"value": "Stand-in GPU", "source": "NVML nvmlDeviceGetName"}
+    assert facts["power_limit_range_w"]["value"] == [200, 700]
+    assert facts["architecture"]["value"] == "Hopper"
+    assert facts["other_compute_processes"]["value"] == 3
+    assert facts["vbios_version"] == {"value": None, "source": "NVML nvmlDeviceGetVbiosVersion", "why": "Not Supported"}
+    assert facts["chosen"]["value"] == "named"
+
+
+@pytest.mark.parametrize("uuid", [False, True])
+def test_a_subset_of_the_gpus(with_nvml: Run, uuid: bool) -> None:
+    which = "GPU-00000000-0000-0000-0000-000000000002,0" if uuid else "2,0"
+    got = with_nvml(OPENED.format(name=f"nvml:{which}"), gpus=3)
+    assert [name for name in got["meters"] if "telemetry" not in name] == ["nvml.gpu2", "nvml.gpu0"]
+
+
+@pytest.mark.parametrize(
+    ("scene", "update_ns", "words"),
+    [
+        ({"without": "instant"}, 1_000_000_000, "mean of the last second"),
+        ({"without": "fields"}, 1_000_000_000, "mean of the last second"),
+        ({"without": "instant", "architecture": 7, "pci_device": "0x20B010DE"}, 100_000_000, "instant on GA100"),
+        ({"without": "instant", "architecture": 7, "pci_device": "0x220410DE"}, 1_000_000_000, "mean of the last"),
+        ({"without": "instant", "architecture": 6}, 100_000_000, "before Ampere"),
+        ({}, 100_000_000, "NVML_FI_DEV_POWER_INSTANT"),
+        ({"mig": 1}, 100_000_000, "MIG is on: this is the whole board"),
+        ({"name": "NVIDIA GH200 480GB"}, 100_000_000, "the whole module"),
+    ],
+)
+def test_the_power_channel_says_what_it_reads(
+    with_nvml: Run, scene: dict[str, object], update_ns: int, words: str
+) -> None:
+    got = with_nvml(OPENED.format(name="nvml"), **scene)
+    _, unit, update, note = got["channels"]["nvml.gpu0.power"]
+    assert (unit, update) == ("W", update_ns)
+    assert words in note
+    assert got["values"]["nvml.gpu0.power"] == pytest.approx(120, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("without", "missing"),
+    [
+        ("energy", {"energy"}),
+        ("instant,power,fields", {"power"}),
+        ("utilisation,throttle,temperature", {"utilisation", "throttle", "temperature"}),
+        ("temperature,clock,limit,throttle,utilisation", {"temperature", "clock_sm", "power_limit"}),
+    ],
+)
+def test_what_the_gpu_does_not_have_is_not_a_channel(with_nvml: Run, without: str, missing: set[str]) -> None:
+    got = with_nvml(OPENED.format(name="nvml"), without=without)
+    there = {id_.rpartition(".")[2] for id_ in got["channels"]}
+    assert not missing & there
+    assert {"energy", "power"} & there
+    assert got["values"].keys() == got["channels"].keys()
+
+
+def test_a_driver_without_event_reasons_gives_throttle_reasons(
+    with_nvml: Run, standin: ModuleType, tmp_path: Path
+) -> None:
+    older = standin.build(tmp_path, flags=["-DBEFORE_535"])
+    assert with_nvml(OPENED.format(name="nvml"), folder=older)["values"]["nvml.gpu0.throttle"] == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "scene", "kind", "words"),
+    [
+        ("nvml", {"init_fails": 9}, "nvml-unavailable", "driver is not loaded"),
+        ("nvml", {"init_fails": 18}, "nvml-unavailable", "different versions"),
+        ("nvml", {"gpus": 0}, "nvml-unavailable", "finds no GPU"),
+        ("nvml", {"without": "energy,instant,power"}, "nvml-unavailable", "neither its energy nor its power"),
+        ("nvml", {"denied_after": 0}, "nvml-permission", "utility"),
+        ("nvml", {"lost_after": 0}, "gpu-lost", "dmesg"),
+        ("nvml:5", {"gpus": 2}, "meter-argument", "no GPU '5' here. There is: 0 .* 1 "),
+        ("nvml:zero", {}, "meter-argument", "no GPU 'zero'"),
+    ],
+)
+def test_what_cannot_be_metered_is_refused_with_what_to_do(
+    with_nvml: Run, name: str, scene: dict[str, object], kind: str, words: str
+) -> None:
+    class_name, got_kind, message = with_nvml(REFUSED.format(name=name), **scene)
+    assert (class_name, got_kind) == ("UsageError" if kind == "meter-argument" else "MeterError", kind)
+    assert re.search(words, message), message
+
+
+def test_without_the_library_nvml_is_unavailable(tmp_path: Path) -> None:
+    """A file that is no library stands where the loader looks first, so this holds on machines with a driver too."""
+    (tmp_path / "libnvidia-ml.so.1").write_text("no library")
+    done = subprocess.run(
+        [sys.executable, "-c", REFUSED.format(name="nvml")],
+        env={"LD_LIBRARY_PATH": str(tmp_path), "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.stdout == "":
+        pytest.skip("the dynamic loader went on to the library of a real driver")
+    class_name, kind, message = json.loads(done.stdout)
+    assert (class_name, kind) == ("MeterError", "nvml-unavailable")
+    assert "libnvidia-ml.so.1" in message
+
+
+def test_auto_takes_the_gpu_where_there_is_one(with_nvml: Run) -> None:
+    got = with_nvml(OPENED.format(name="auto"))
+    assert got["meters"][0] == "nvml.gpu0"
+    assert got["facts"]["nvml.gpu0"]["chosen"]["value"] == "chosen automatically: an NVIDIA GPU can be read here"
+
+
+def test_auto_falls_to_the_estimate_and_says_why(with_nvml: Run, standin: ModuleType, nvml_folder: Path) -> None:
+    got = with_nvml(OPENED.format(name="auto"), init_fails=9)
+    assert got["meters"] == ["estimate"]
+    assert "driver is not loaded" in got["facts"]["estimate"]["chosen"]["value"]
+    done = subprocess.run(
+        [sys.executable, "-c", OPENED.format(name="auto")],
+        env=standin.environment(nvml_folder, init_fails=9),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "power is estimated, not measured (grade E0)" in done.stderr
+
+
+def true_j(energy: dict[str, Any], start_ns: int, low_w: float, high_w: float, period_s: float, factor: float) -> float:
+    """The stand-in's waveform, which started at `start_ns`, over the window."""
+
+    def drawn(t_ns: int) -> float:
+        s = (t_ns - start_ns) / 1e9
+        whole, rest = int(s / period_s), s % period_s
+        half = period_s / 2
+        part = low_w * rest if rest < half else low_w * half + high_w * (rest - half)
+        return whole * half * (low_w + high_w) + part
+
+    return factor * (drawn(energy["end"]) - drawn(energy["start"]))
+
+
+def test_energy_of_a_known_waveform_lies_in_its_interval(with_nvml: Run) -> None:
+    began_ns = time.monotonic_ns()
+    scene = {"gpus": 2, "low_w": 100, "high_w": 400, "period_s": 1.7, "start_ns": began_ns}
+    got = with_nvml(RECORDED.format(seconds=3.1), **scene)
+    total = got["energy"]["total"]
+    truth = true_j(got, began_ns, 100, 400, 1.7, factor=3)
+    assert total["low"] <= truth <= total["high"]
+    assert total["value"] == pytest.approx(truth, rel=0.05)
+    assert [domain["method"] for domain in got["energy"]["domains"]] == ["counter", "counter"]
+    assert got["energy"]["grade"] == "E1"
+    assert "30 s" in got["energy"]["grade_why"]
+
+
+def test_without_a_counter_the_integral_of_power_counts(with_nvml: Run) -> None:
+    got = with_nvml(RECORDED.format(seconds=1.5), low_w=150, without="energy")
+    assert got["energy"]["total"]["value"] == pytest.approx(225, rel=0.001)
+    assert got["energy"]["domains"][0]["method"] == "integral"
+    assert got["energy"]["grade"] == "E1"
+
+
+def test_a_counter_that_is_off_shows_as_residual(with_nvml: Run) -> None:
+    got = with_nvml(RECORDED.format(seconds=1.5), low_w=150, counter_gain=0.9)
+    (domain,) = got["energy"]["domains"]
+    assert domain["residual_rel"] == pytest.approx(-0.1, abs=0.01)
+    assert got["energy"]["total"]["high"] >= 225
+    assert "differ" in got["energy"]["grade_why"]
+
+
+def test_a_counter_reset_in_the_window_gives_way_to_power(with_nvml: Run) -> None:
+    got = with_nvml(RECORDED.format(seconds=2), low_w=150, reset_s=1.5)
+    assert got["energy"]["domains"][0]["method"] == "integral"
+    assert got["energy"]["total"]["value"] == pytest.approx(300, rel=0.001)
+    assert "fell" in got["energy"]["grade_why"]
+
+
+def test_a_lost_gpu_is_a_fault_and_the_other_goes_on(with_nvml: Run) -> None:
+    got = with_nvml(RECORDED.format(seconds=3), gpus=2, low_w=150, lost_gpu=1, lost_after=160)
+    lost = [fault for fault in got["faults"] if fault["event"] == "meter_error"]
+    assert {fault["meter"] for fault in lost} <= {"nvml.gpu1", "nvml.gpu1.telemetry"}
+    assert {fault["kind"] for fault in lost} == {"gpu-lost"}
+    assert "fell off the bus" in lost[0]["why"]
+    assert "meter_dead" in {fault["event"] for fault in got["faults"]}
+    assert got["last"]["nvml.gpu0.energy"] > got["last"]["nvml.gpu1.energy"]
+    assert "gpu1" in got["energy"]["total"]["why"]
+    assert got["energy"]["grade"] is None
+
+
+def test_permission_lost_in_mid_run_is_a_fault(with_nvml: Run) -> None:
+    got = with_nvml(RECORDED.format(seconds=1.5), denied_after=80)
+    denied = [fault for fault in got["faults"] if fault["event"] == "meter_error"]
+    assert {fault["kind"] for fault in denied} == {"nvml-permission"}
+    assert "Run as a user who may read /dev/nvidia*" in denied[0]["why"]
+
+
+def test_a_recorded_transcript_replays_through_integrate(
+    standin: ModuleType, transcript: ModuleType, nvml_folder: Path, tmp_path: Path
+) -> None:
+    """The recorder itself runs here, on the stand-in; transcripts of real GPUs join once somebody recorded one."""
+    path = tmp_path / "standin.jsonl"
+    script = Path(__file__).with_name("record_transcript.py")
+    load = [sys.executable, "-c", "import time; time.sleep(60)"]
+    command = [
+        sys.executable,
+        str(script),
+        str(path),
+        "--idle",
+        "0.6",
+        "--warmup",
+        "0.4",
+        "--measure",
+        "2",
+        "--",
+        *load,
+    ]
+    subprocess.run(command, env=standin.environment(nvml_folder, low_w=220), check=True)
+    committed = sorted((Path(__file__).parents[1] / "transcripts" / "nvml").glob("*.jsonl"))
+    for each in [path, *committed]:
+        told = transcript.read(each)
+        energy = integrate(told.channels, told.samples, told.window, "chip")
+        assert energy.grade in ("E1", "E2"), energy.grade_why
+        assert energy.domains[0].residual_rel is not None
+        assert quantity(energy.idle_power).low <= quantity(energy.mean_power).high
+        assert "uuid" not in json.dumps(told.facts)
+    told = transcript.read(path)
+    energy = integrate(told.channels, told.samples, told.window, "chip")
+    assert quantity(energy.mean_power).value == pytest.approx(220, rel=0.01)
+
+
+def quantity(value: Value) -> Quantity:
+    assert isinstance(value, Quantity), value
+    return value
+
+
+class SteppedClock:
+    def __init__(self) -> None:
+        self.ns = 0
+
+    def now_ns(self) -> int:
+        return self.ns
+
+    def sleep(self, s: float) -> None:
+        self.ns += round(s * 1e9)
+
+
+def test_a_replayed_meter_gives_the_energy_of_the_recorded_one(transcript: ModuleType) -> None:
+    second = 1_000_000_000
+    counter = Channel(
+        "g.energy", "g", "g", Kind.ENERGY, "J", "chip", 0.95, 1.05, 0.001, 2 * PERIOD_NS, PERIOD_NS, False, "the test"
+    )
+    recorded = tuple(PowerSample(7 + k * PERIOD_NS, 9, "g.energy", k // 2 * 12.5) for k in range(900))
+    told = transcript.Transcript((counter,), recorded, Window(0, 0, 0, second, 41 * second, 41 * second, ""), {}, "")
+    clock = SteppedClock()
+    meter = transcript.ReplayMeter(told, clock)
+    replayed = []
+    while clock.ns < 44 * second:
+        replayed += [PowerSample(clock.ns, 9, id_, value) for id_, value in meter.read()]
+        clock.ns += PERIOD_NS
+    first = integrate(told.channels, told.samples, told.window, "chip").total
+    again = integrate(meter.channels(), replayed, told.window, "chip").total
+    assert quantity(again).value == pytest.approx(quantity(first).value, rel=1e-6)
+    assert quantity(first).value == pytest.approx(5000, rel=1e-6)
