@@ -120,10 +120,9 @@ class Status(StrEnum):
 class Trace:
     """What happened to one request; all times in ns of the run's monotonic clock.
 
-    `due_ns` is the scheduled instant in open loop (None in closed loop); latencies count from it where it
-    exists, so a late client cannot hide queueing. `chunk_ns` holds the arrival of each content-bearing chunk.
-    `output_tok` and `prompt_tok` are the server's own `usage` (None: it gave none); `recount_tok` is the
-    model's own tokenizer applied to `text` (None: no tokenizer at hand).
+    `due_ns` is the scheduled instant in open loop (None in closed loop); latencies count from it where it exists, so a
+    late client cannot hide queueing. `chunk_ns` holds the arrival of each content-bearing chunk. `output_tok` and
+    `prompt_tok` are the server's `usage`, `recount_tok` is our count of `text` (None: not given, no tokenizer).
     """
 
     index: int

@@ -57,11 +57,13 @@ def _label(name: str) -> str:
     return f"{LABELS.get(metric, metric)} {stat}".rstrip()
 
 
-def _cells(value: Mapping[str, str]) -> tuple[str | Text, ...]:
+def _cells(value: Mapping[str, Any]) -> tuple[str | Text, ...]:
     if "not_metered" in value:
         return Text("-"), Text(value["not_metered"], style="dim"), ""
     number, low, high = (_short(value[part]) for part in ("value", "low", "high"))
-    exact = value["low"] == value["high"]
+    if value.get("open_above"):
+        high = "open"
+    exact = low == high
     return number, "exact" if exact else f"{low} … {high}", "" if value["unit"] == "1" else value["unit"]
 
 

@@ -75,7 +75,7 @@ class ByIntegral:
     method = "integral"
 
     def __init__(self, channel: Channel, series: Series) -> None:
-        back_ns = 0
+        back_ns = channel.update_ns // 2
         t_ns = tuple(t_ns - back_ns for t_ns in series.t_ns) if back_ns else series.t_ns
         self.channel, self.series = channel, Series(t_ns, series.read_ns, series.value)
 

@@ -21,6 +21,8 @@ def decide(metric: str, value: Quantity, limit: Limit, facts: Facts) -> tuple[fl
     window_s = facts.get("window_s")
     if metric in NOT_BY_TIME or not window_s or not value.value:
         return None, "A longer run would not decide it." if metric in NOT_BY_TIME else "There is no window to extend."
+    if value.open_above and limit.value >= value.value:
+        return None, "Too few values to bound it from above; a longer run has more."
     towards = value.value - value.low if limit.value <= value.value else value.high - value.value
     half, margin = towards / abs(value.value), abs(limit.value - value.value) / abs(value.value)
     known = facts.get("stat_rel") if is_energy(value.unit) else half

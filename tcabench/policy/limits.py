@@ -36,7 +36,7 @@ class Limit:
         return plain(self.value) if self.unit == "1" else f"{plain(self.value)} {self.unit}"
 
 
-def parse_limit(given: str | int | float, metric: str) -> Limit:
+def parse_limit(given: object, metric: str) -> Limit:
     """`given` as a limit on `metric`. raises: ValueError saying what to write instead."""
     match = _LIMIT.fullmatch(str(given).strip())
     if not match:
@@ -69,7 +69,7 @@ def _check_unit(given: str, unit: str, metric: str) -> None:
 
 def _check_known(metric: str) -> None:
     known = {*METRIC_UNITS, *(point.name for point in entry_points(group=METRIC_GROUP))}
-    if metric not in known:
+    if metric not in known and metric.split(".")[0] not in known:  # a plug-in's "grams" may give "grams.p50"
         close = get_close_matches(metric, known, n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
         raise ValueError(f"no metric {metric!r}.{hint} Known: {', '.join(sorted(known))}")

@@ -9,16 +9,13 @@ from typing import TYPE_CHECKING, Any
 from tcabench.errors import EvidenceError
 from tcabench.records import RunRecord
 from tcabench.report.sections import Section, load_sections
+from tcabench.report.text import visible
 from tcabench.report.view import Facts
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
 MOST_EMBEDDED_CHARS = 8_000_000
-CONTROLS = {*range(0x00, 0x09), 0x0B, 0x0C, *range(0x0E, 0x20), *range(0x7F, 0xA0)}
-BIDI = {0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)}
-SURROGATES = range(0xD800, 0xE000)
-VISIBLE = {point: f"\\u{point:04x}" for point in (*CONTROLS, *BIDI, *SURROGATES)}
 
 
 def render(
@@ -72,21 +69,16 @@ def environment(folder: Path) -> "Environment":
         loader=FileSystemLoader(folder),
         autoescape=True,
         undefined=StrictUndefined,
-        finalize=visible,
+        finalize=printable,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
 
 
-def visible(value: Any) -> Any:
-    """Text as it may stand on a page: controls, direction marks and lone surrogates written as escapes.
-
-    Without this a name from outside could reorder what a reader sees around it, or not be UTF-8 at all.
-    """
-    if isinstance(value, str) and not hasattr(value, "__html__"):
-        return value.translate(VISIBLE)
-    return value
+def printable(value: Any) -> Any:
+    """What an expression of a template prints: plain text made visible, markup of our own as it is."""
+    return visible(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
 
 
 def trusted(text: str) -> Any:

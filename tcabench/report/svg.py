@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
+from tcabench.report.text import visible
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -167,7 +169,7 @@ def label(root: ElementTree.Element, chart_id: str, title: str, desc: str) -> No
     root.set("stroke-linejoin", "round")
     for place, (tag, text) in enumerate((("title", title), ("desc", desc))):
         element = ElementTree.Element(f"{{{SVG}}}{tag}", {"id": f"{chart_id}-{tag}"})
-        element.text = text
+        element.text = visible(text)
         root.insert(place, element)
 
 

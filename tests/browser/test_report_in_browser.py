@@ -96,19 +96,18 @@ def test_axe_finds_nothing(chromium: "Browser", pages: dict[str, str], scheme: s
     from axe_playwright_python.sync_playwright import Axe
 
     for seen in opened(chromium, pages[name], color_scheme=scheme):
-        for details in seen.page.locator("details:not([open]) > summary").all():
-            details.click()
+        seen.page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true })")
         found = Axe().run(
             seen.page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21aa", "wcag22aa", "best-practice"]}
         )
+        assert "color-contrast" in {rule["id"] for rule in found.response["passes"]}
         assert found.violations_count == 0, found.generate_report()
 
 
 @pytest.mark.parametrize("name", list(RUNS))
 def test_a_narrow_screen_never_scrolls_sideways(chromium: "Browser", pages: dict[str, str], name: str) -> None:
     for seen in opened(chromium, pages[name], viewport={"width": 360, "height": 740}):
-        for details in seen.page.locator("details:not([open]) > summary").all():
-            details.click()
+        seen.page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true })")
         assert seen.page.evaluate("document.documentElement.scrollWidth") == 360
 
 

@@ -24,7 +24,11 @@ from reference_engine.text import TextStream
 
 REPO = Path(__file__).resolve().parents[2]
 END = "<|end|>"
-TEMPLATE = "{% for m in messages %}{{ m.role }}:{{ m.content }}" + END + "{% endfor %}{% if add_generation_prompt %}a:{% endif %}"
+TEMPLATE = (
+    "{% for m in messages %}{{ m.role }}:{{ m.content }}"
+    + END
+    + "{% endfor %}{% if add_generation_prompt %}a:{% endif %}"
+)
 
 MakeCheckpoint = Callable[..., Checkpoint]
 MakeRequest = Callable[..., Request]

@@ -172,7 +172,9 @@ def test_a_cancelled_request_frees_its_pages(
     assert other.tokens[3:] == dense_greedy(tiny, [4, 5, 6], 8)
 
 
-def test_the_end_token_ends_unless_ignored(tiny: Checkpoint, checkpoint_of: Any, engine_of: EngineOf, request_of: RequestOf) -> None:
+def test_the_end_token_ends_unless_ignored(
+    tiny: Checkpoint, checkpoint_of: Any, engine_of: EngineOf, request_of: RequestOf
+) -> None:
     answer = dense_greedy(tiny, [9, 9, 9], 12)
     end = answer[5]
     ending = checkpoint_of(eos_ids=(end,))

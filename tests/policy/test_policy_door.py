@@ -79,7 +79,10 @@ def test_a_good_policy() -> None:
         ("15000 token/kWh", "15000", "has no unit; write the limit in token/kWh"),
         ("15000 token/kWh", "'15,000 token/kWh'", "'15,000 token/kWh' is not a limit"),
         ("15000 token/kWh", "many token/kWh", "'many token/kWh' is not a limit; write a number, a blank and a unit"),
-        ("15000 token/kWh", ".nan", r"checks\.0: >=\.float: .*finite number"),
+        ("15000 token/kWh", ".nan", "nan is not a limit"),
+        ("15000 token/kWh", "true", "True is not a limit"),
+        ("15000 token/kWh", "[15000]", r"\[15000\] is not a limit"),
+        ("boundary: [chip]", "model: 3", r"scope\.model: .*valid list \(got 3\)"),
         ("15000 token/kWh", "1e999 token/kWh", "larger than any result"),
         ("id: t,", "id: scope,", "id 'scope' is reserved"),
         ("id: t,", "id: t, kind: treshold,", "checks.0: kind: no check 'treshold'. Did you mean 'threshold'?"),
@@ -291,6 +294,7 @@ def test_a_plugin_brings_a_check(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     with pytest.raises(PluginError, match="'odd' is not a Check"):
         parse_policy((GOOD + "  - {id: odd, kind: odd}\n").encode())
     grams = parse_policy((GOOD + '  - {id: g, metric: grams, "<=": 5 g}\n').encode())
+    assert parse_limit("5 g", "grams.p50").unit == "g"
     assert judge(grams, run(1e6) | {"grams": Quantity.exact(4, "g")}, FACTS).overall is Outcome.PASS
     assert judge(grams, run(1e6) | {"grams": Quantity.exact(4, "kg")}, FACTS).overall is Outcome.INCONCLUSIVE
 

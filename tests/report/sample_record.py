@@ -1,6 +1,6 @@
 """A finished run made of arithmetic alone: the same record every time, with every part of a report filled.
 
-`result_of` writes the `result.json` that belongs to a record, so that a test may change one and not the other.
+`result_of` gives the `result.json` that belongs to a record.
 """
 
 import math
@@ -9,6 +9,7 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
+from tcabench.evidence.document import result_document
 from tcabench.records import (
     Channel,
     Component,
@@ -27,7 +28,6 @@ from tcabench.records import (
     Verdict,
     Window,
 )
-from tcabench.units import decimal
 
 S = 1_000_000_000
 ZERO = 5_000 * S
@@ -260,53 +260,9 @@ def unmetered() -> RunRecord:
     )  # fmt: skip
 
 
-def value_of(value: Value | None) -> dict[str, str] | None:
-    if value is None:
-        return None
-    if isinstance(value, NotMetered):
-        return {"not_metered": value.why}
-    return {n: decimal(getattr(value, n)) for n in ("value", "low", "high")} | {"unit": value.unit}
-
-
 def result_of(run: RunRecord) -> dict[str, Any]:
-    """The result document of `run`: numbers as decimal strings of ten digits."""
-    e, w = run.energy, run.window
-    return {
-        "schema": "tcabench/result/v1",
-        "run_id": run.run_id,
-        "complete": run.complete,
-        "grade": e.grade if e else None,
-        "grade_why": e.grade_why if e else "",
-        "boundary": e.boundary if e else "",
-        "window": None if w is None else {n: str(getattr(w, n)) for n in w.__slots__},
-        "values": {name: value_of(v) for name, v in run.values.items()},
-        "energy": None if e is None else energy_of(e),
-        "policy": {"id": run.judgement.policy_id, "digest": "sha256:" + "0a" * 32},
-        "overall": str(run.judgement.overall),
-        "reason": run.judgement.reason,
-        "verdicts": [verdict_of(v) for v in run.judgement.verdicts],
-    }
-
-
-def energy_of(e: Energy) -> dict[str, Any]:
-    found: dict[str, Any] = {n: value_of(getattr(e, n)) for n in ("total", "mean_power", "peak_power", "idle_power")}
-    found["domains"] = [
-        {
-            "domain": d.domain, "method": d.method, "channel": d.channel, "energy": value_of(d.energy),
-            "residual_rel": None if d.residual_rel is None else decimal(d.residual_rel), "gaps": str(d.gaps),
-            "longest_gap_s": decimal(d.longest_gap_s),
-        }
-        for d in e.domains
-    ]  # fmt: skip
-    found["components"] = [
-        {"name": c.name, "down_rel": decimal(c.down_rel), "up_rel": decimal(c.up_rel), "source": c.source}
-        for c in e.components
-    ]
-    return found
-
-
-def verdict_of(v: Verdict) -> dict[str, Any]:
-    return {
-        "check": v.check, "outcome": str(v.outcome), "clause": v.clause, "reason": v.reason, "value": value_of(v.value),
-        "limit": v.limit, "decide_s": None if v.decide_s is None else decimal(v.decide_s), "severity": v.severity,
-    }  # fmt: skip
+    """The result document of `run`, as a real run writes it."""
+    return result_document(
+        run.run_id, run.complete, run.window, run.energy, run.values, run.judgement,
+        run.judgement.policy_id, "sha256:" + "0a" * 32,
+    )  # fmt: skip

@@ -50,7 +50,7 @@ def test_interval(value: str, low: str, high: str, unit: str, shown: tuple[str, 
     assert tuple(interval(value, low, high, unit)) == shown
 
 
-@given(st.floats(1e-5, 1e14), st.sampled_from(["J", "W", "s", "J/token", "token/kWh", "1"]))
+@given(st.floats(1e-5, 1e12), st.sampled_from(["J", "W", "s", "J/token", "token/kWh", "1"]))
 def test_the_human_form_is_within_a_thousandth(value: float, unit: str) -> None:
     exact = decimal(value)
     text = human(exact, unit).replace(THIN, "")

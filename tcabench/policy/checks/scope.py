@@ -4,13 +4,14 @@ from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from tcabench.policy.checks.check import Check, Facts, Rule
 from tcabench.records import Outcome, Value, Verdict
 
 Boundary = Literal["chip", "node", "rack", "facility"]
 Glob = Annotated[str, Field(min_length=1)]
+Globs = Annotated[list[Glob], Field(min_length=1), BeforeValidator(lambda x: [x] if isinstance(x, str) else x)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Count = Annotated[int, Field(ge=1)]
 
@@ -22,7 +23,7 @@ class Scope(Check):
     """Every key that is given must hold. `model` is a shell pattern or several, compared without regard to case."""
 
     id: str = "scope"
-    model: Glob | Annotated[list[Glob], Field(min_length=1)] | None = None
+    model: Globs | None = None
     model_sha256: Sha256 | None = None
     workload: Glob | None = None
     workload_version: Count | None = None
@@ -53,8 +54,7 @@ class Scope(Check):
         for key, wanted in self._wanted():
             found = facts.get(key)
             if key == "model":
-                globs = [wanted] if isinstance(wanted, str) else wanted
-                holds = found is not None and any(fnmatchcase(str(found).lower(), glob.lower()) for glob in globs)
+                holds = found is not None and any(fnmatchcase(str(found).lower(), glob.lower()) for glob in wanted)
             else:
                 holds = found in wanted if key in LISTS else found == wanted
             if not holds:

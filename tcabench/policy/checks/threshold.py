@@ -2,7 +2,8 @@
 
 import operator
 from collections.abc import Mapping
-from typing import Self
+from math import inf
+from typing import Any, Self
 
 from pydantic import Field, model_validator
 
@@ -12,7 +13,7 @@ from tcabench.policy.limits import Limit, parse_limit, plain
 from tcabench.records import NotMetered, Outcome, Quantity, Value, Verdict
 
 OPERATORS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
-Given = str | int | float | None
+Given = Any  # what it is, `parse_limit` says better than a type error
 
 
 class Threshold(Check):
@@ -31,7 +32,7 @@ class Threshold(Check):
         self.limit()
         return self
 
-    def _given(self) -> dict[str, str | int | float]:
+    def _given(self) -> dict[str, Any]:
         pairs = zip(OPERATORS, (self.at_least, self.at_most, self.above, self.below), strict=True)
         return {sign: given for sign, given in pairs if given is not None}
 
@@ -75,7 +76,7 @@ def _unusable(metric: str, value: Value | None, limit: Limit) -> str:
 
 
 def _outcome(value: Quantity, sign: str, limit: Limit, rule: Rule) -> Outcome:
-    ends = (value.value,) if rule == "simple" else (value.low, value.high)
+    ends = (value.value,) if rule == "simple" else (value.low, inf if value.open_above else value.high)
     held = {OPERATORS[sign](end, limit.value) for end in ends}
     if held == {True}:
         return Outcome.PASS
@@ -84,6 +85,7 @@ def _outcome(value: Quantity, sign: str, limit: Limit, rule: Rule) -> Outcome:
 
 def _shown(value: Quantity) -> str:
     unit = "" if value.unit == "1" else f" {value.unit}"
-    if value.low == value.high:
+    if value.low == value.high and not value.open_above:
         return f"{plain(value.value)}{unit}"
-    return f"{plain(value.value)} [{plain(value.low)}, {plain(value.high)}]{unit}"
+    high = "open" if value.open_above else plain(value.high)
+    return f"{plain(value.value)} [{plain(value.low)}, {high}]{unit}"

@@ -3,7 +3,7 @@
 from collections import Counter
 from typing import Any
 
-from tcabench.records import Status
+from tcabench.records import Status, Trace
 from tcabench.report.charts import ecdf_chart
 from tcabench.report.numbers import human
 from tcabench.report.sections import Section
@@ -29,6 +29,7 @@ STATUS_WORDS = {
     Status.CANCELLED: "stopped by the bench: end of drain, or interrupted",
 }
 MOST_ERRORS = 20
+MOST_CHARS = 500
 TWIN_SHARES = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0)
 
 
@@ -82,13 +83,15 @@ def statuses(facts: Facts) -> list[dict[str, Any]]:
     ]
 
 
-def error(trace: Any) -> dict[str, str]:
+def error(trace: Trace) -> dict[str, str]:
+    """A failed request as the table tells it; a very long message is cut, and shows it."""
+    text = trace.error if len(trace.error) <= MOST_CHARS else trace.error[:MOST_CHARS] + " …"
     return {
         "index": str(trace.index),
         "prompt": trace.prompt_id,
         "status": str(trace.status),
         "http": "" if trace.http_status is None else str(trace.http_status),
-        "text": trace.error[:500] or "no text",
+        "text": text or "no text",
     }
 
 
