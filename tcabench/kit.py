@@ -84,7 +84,7 @@ def open_kit(options: RunOptions, watch: Watch) -> Iterator[tuple[RunPlan, Kit]]
         _begin(journal, plan, policy.yaml_bytes, folder)
         endpoint, ready = _endpoint(stack, options, url, key, folder, watch)
         found = preflight(endpoint, workload.pin_output)
-        meters = _open_meters(options.meters, found.endpoint.base_url, watch)
+        meters = _open_meters(options.meters, found.endpoint.base_url, ready, watch)
         for meter in meters:
             stack.callback(meter.close)
         plan = _settled(plan, found.endpoint, ready, meters)
@@ -154,11 +154,15 @@ def _endpoint(
     return Endpoint(ready["listening"] + "/v1", ready["model"], options.api, options.timeout_s), ready
 
 
-def _open_meters(names: Sequence[str], base_url: str, watch: Watch) -> list[Meter]:
-    """The meters asked for. Chosen automatically, only for a server on this machine: our meters see no other."""
+def _open_meters(names: Sequence[str], base_url: str, ready: Mapping[str, Any] | None, watch: Watch) -> list[Meter]:
+    """The meters asked for. `auto` looks only where the work is: at no meter of this machine for a server elsewhere,
+    and at no idle GPU beside an engine that runs on the CPU."""
     if list(names) == ["auto"] and not is_loopback(base_url):
         watch("note", "not metered: the server is on another machine; name a meter that sees it (--meter)")
         return []
+    if list(names) == ["auto"] and ready is not None:
+        names = ["estimate"]
+        watch("note", "power is estimated (grade E0): the bundled engine runs on the CPU, which no meter here sees")
     meters = open_meters(names)
     for meter in meters:
         chosen = meter.facts().get("chosen")

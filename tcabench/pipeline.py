@@ -34,6 +34,7 @@ from tcabench.records import Energy, NotMetered, Outcome, Quantity, RunRecord, T
 from tcabench.timeline import steady_window
 from tcabench.workload import expand
 
+TAIL_S = 1.0  # meters tell of an instant up to this late: the window's last one must be on the tape too
 VERDICT_EXIT = {Outcome.PASS: 0, Outcome.FAIL: 3}
 
 
@@ -62,6 +63,7 @@ def measure(plan: RunPlan, kit: Kit) -> None:
             kit.watch("phase", ("load", plan.window.warmup_s + plan.window.measure_s))
             load = LoadPlan(plan.load_arrivals(), plan.phases(), plan.requests)
             drive(requests, kit.endpoint, load, kit.clock, kit.take_request, kit.mark)
+            kit.clock.sleep(TAIL_S)
         finally:
             for fault in tape.faults():
                 kit.journal.event(fault)

@@ -1,11 +1,12 @@
 """Every error as OpenAI's error object: `{"error": {"message", "type", "param", "code"}}`."""
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from reference_engine.errors import RequestError
@@ -27,21 +28,22 @@ def error_object(err: RequestError) -> dict[str, dict[str, str | None]]:
     return {"error": {"message": str(err), "type": kind, "param": err.param, "code": err.kind}}
 
 
-def _respond(err: RequestError) -> JSONResponse:
+def _respond(err: RequestError) -> Response:
     headers = {"retry-after": RETRY_AFTER_S} if err.status in (429, 503) else {}
-    return JSONResponse(error_object(err), err.status, headers)
+    body = json.dumps(error_object(err))  # ASCII: what is quoted of a request need not be encodable
+    return Response(body, err.status, headers, media_type="application/json")
 
 
-async def _refused(request: Request, err: Exception) -> JSONResponse:
+async def _refused(request: Request, err: Exception) -> Response:
     return _respond(err if isinstance(err, RequestError) else RequestError(str(err), "internal_error", 500))
 
 
-async def _crashed(request: Request, err: Exception) -> JSONResponse:
+async def _crashed(request: Request, err: Exception) -> Response:
     """Our own bug; the traceback goes to stderr all the same."""
     return _respond(RequestError(f"internal error: {type(err).__name__}", "internal_error", 500))
 
 
-async def _invalid(request: Request, err: Exception) -> JSONResponse:
+async def _invalid(request: Request, err: Exception) -> Response:
     """The first complaint of pydantic, with the field's name as `param`."""
     first: dict[str, Any] = dict(err.errors()[0]) if isinstance(err, RequestValidationError) else {}
     param = _param(first.get("loc", ()))
@@ -66,7 +68,7 @@ def _param(where: Sequence[int | str]) -> str | None:
     return path or None
 
 
-async def _http(request: Request, err: Exception) -> JSONResponse:
+async def _http(request: Request, err: Exception) -> Response:
     status = err.status_code if isinstance(err, HTTPException) else 500
     what = f"{request.method} {request.url.path}"
     if status == 404:

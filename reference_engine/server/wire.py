@@ -2,9 +2,22 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 Role = Literal["system", "user", "assistant"]
+
+
+def _whole(text: str) -> str:
+    """JSON can spell half of a surrogate pair, which is no text."""
+    if any("\ud800" <= char <= "\udfff" for char in text):
+        raise ValueError("it holds half of a surrogate pair")
+    return text
+
+
+Text = Annotated[str, AfterValidator(_whole)]
+Positive = Annotated[int, Field(ge=1)]
+Zero = Annotated[float, Field(ge=0, le=0)]
+Stop = Annotated[Text, Field(min_length=1)]
 
 
 class Wire(BaseModel):
@@ -13,12 +26,12 @@ class Wire(BaseModel):
 
 class TextPart(Wire):
     type: Literal["text"]
-    text: str
+    text: Text
 
 
 class ChatMessage(Wire):
     role: Role
-    content: str | list[TextPart]
+    content: Text | list[TextPart]
 
     def plain(self) -> dict[str, str]:
         """Role and text; the parts of a divided content are joined as they stand."""
@@ -32,14 +45,6 @@ class StreamOptions(Wire):
 
 class TextFormat(Wire):
     type: Literal["text"]
-
-
-class NoBias(Wire):
-    """An empty object."""
-
-
-Positive = Annotated[int, Field(ge=1)]
-Stop = Annotated[str, Field(min_length=1)]
 
 
 class Common(Wire):
@@ -56,9 +61,9 @@ class Common(Wire):
     ignore_eos: bool = False
 
     n: Literal[1] | None = None
-    frequency_penalty: Annotated[float, Field(ge=0, le=0)] | None = None
-    presence_penalty: Annotated[float, Field(ge=0, le=0)] | None = None
-    logit_bias: NoBias | None = None
+    frequency_penalty: Zero | None = None
+    presence_penalty: Zero | None = None
+    logit_bias: Annotated[dict[str, float], Field(max_length=0)] | None = None
     user: str | None = None
 
     def stops(self) -> tuple[str, ...]:
@@ -81,7 +86,7 @@ class ChatRequest(Common):
 class CompletionRequest(Common):
     """POST /v1/completions. `prompt` is one text or one list of token ids (or a list holding just one of them)."""
 
-    prompt: str | list[int] | list[str] | list[list[int]]
+    prompt: Text | list[int] | list[Text] | list[list[int]]
     logprobs: Annotated[int, Field(ge=0, le=5)] | None = None
     echo: Literal[False] | None = None
     best_of: Literal[1] | None = None

@@ -1,5 +1,6 @@
 """The list of commands. Bodies live one file a command; nothing heavy is imported until one of them runs."""
 
+import logging
 import sys
 from typing import Annotated
 
@@ -41,6 +42,7 @@ def _options(
 
 def main() -> None:
     """The only place where an error becomes a sentence and an exit code. Bugs are not caught here."""
+    logging.getLogger("tcabench").addHandler(logging.NullHandler())
     try:
         app()
     except TcaError as err:

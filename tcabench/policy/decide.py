@@ -19,8 +19,10 @@ def decide(metric: str, value: Quantity, limit: Limit, facts: Facts) -> tuple[fl
     rates, which no meter's gain enters.
     """
     window_s = facts.get("window_s")
-    if metric in NOT_BY_TIME or not window_s or not value.value:
+    if metric in NOT_BY_TIME or not window_s:
         return None, "A longer run would not decide it." if metric in NOT_BY_TIME else "There is no window to extend."
+    if not value.value:
+        return _from_zero(value, limit, float(window_s))
     if value.open_above and limit.value >= value.value:
         return None, "Too few values to bound it from above; a longer run has more."
     towards = value.value - value.low if limit.value <= value.value else value.high - value.value
@@ -35,3 +37,11 @@ def decide(metric: str, value: Quantity, limit: Limit, facts: Facts) -> tuple[fl
     growth = spread * spread / (margin * margin - rest * rest)
     extra_s = max(0.0, (growth - 1) * float(window_s))
     return extra_s, f"About {plain(extra_s)} s more of measuring would decide it, if the value stays where it is."
+
+
+def _from_zero(value: Quantity, limit: Limit, window_s: float) -> tuple[float | None, str]:
+    """The same for a value of 0, such as an error rate without an error: its interval, [0, h], shrinks as 1/time."""
+    if not 0 < limit.value < value.high:
+        return None, "The value lies on the limit itself; no time would decide it."
+    extra_s = (value.high / limit.value - 1) * window_s
+    return extra_s, f"About {plain(extra_s)} s more of measuring would decide it, if the value stays 0."

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -34,7 +35,7 @@ BAD_CHATS: dict[str, tuple[dict[str, Any], str, str | None]] = {
     "n": ({"n": 2}, "invalid_value", "n"),
     "frequency_penalty": ({"frequency_penalty": 0.5}, "invalid_value", "frequency_penalty"),
     "presence_penalty": ({"presence_penalty": -1}, "invalid_value", "presence_penalty"),
-    "logit_bias": ({"logit_bias": {"5": 1}}, "unknown_field", "logit_bias.5"),
+    "logit_bias": ({"logit_bias": {"5": 1.0}}, "invalid_value", "logit_bias"),
     "json mode": ({"response_format": {"type": "json_object"}}, "invalid_value", "response_format.type"),
     "no messages": ({"messages": []}, "invalid_value", "messages"),
     "role": ({"messages": [{"role": "tool", "content": "x"}]}, "invalid_value", "messages[0].role"),
@@ -57,7 +58,11 @@ BAD_CHATS: dict[str, tuple[dict[str, Any], str, str | None]] = {
     "empty stop": ({"stop": ""}, "invalid_value", "stop"),
     "top_logprobs alone": ({"top_logprobs": 2}, "invalid_value", "top_logprobs"),
     "too many logprobs": ({"logprobs": True, "top_logprobs": 21}, "invalid_value", "top_logprobs"),
-    "stream_options alone": ({"stream_options": {"include_usage": True}}, "invalid_value", "stream_options"),
+    "stream_options alone": (
+        {"stream": False, "stream_options": {"include_usage": True}},
+        "invalid_value",
+        "stream_options",
+    ),
     "too long": ({"max_tokens": 5000}, "context_length_exceeded", None),
     "prompt too long": (
         {"messages": [{"role": "user", "content": "x" * 600}]},
@@ -92,7 +97,9 @@ BAD_COMPLETIONS: dict[str, tuple[dict[str, Any], str, str]] = {
     "token past the vocabulary": ({"prompt": [257]}, "invalid_value", "prompt"),
     "negative token": ({"prompt": [-1]}, "invalid_value", "prompt"),
     "messages": ({"messages": []}, "unknown_field", "messages"),
-    "lone surrogate": ({"prompt": "\ud800"}, "invalid_value", "prompt"),
+    "half a character": ({"prompt": "\ud800"}, "invalid_value", "prompt"),
+    "half a stop": ({"stop": ["\ud800"]}, "invalid_value", "stop"),
+    "half a field": ({"\ud800": 1}, "unknown_field", ""),
 }
 
 
@@ -146,31 +153,37 @@ def test_paths_and_methods(send: Callable[..., Any], method: str, path: str, sta
 
 
 def test_a_full_queue_answers_429(serve: Any, tiny_folder: Any) -> None:
-    """One runs, one waits, the third is told to come back."""
+    """One runs, one waits, the rest of a crowd are told to come back; those taken in are served whole."""
     from openai import OpenAI, RateLimitError
+
+    outcomes: list[Any] = []
+
+    def ask(client: Any) -> None:
+        try:
+            answer = client.chat.completions.create(**(CHAT | {"max_tokens": 450, "extra_body": {"ignore_eos": True}}))
+        except RateLimitError as err:
+            outcomes.append(err)
+        else:
+            outcomes.append(answer.usage.completion_tokens)
 
     with (
         serve(tiny_folder, "--max-running", "1", "--max-waiting", "1") as served,
         OpenAI(base_url=served.url + "/v1", api_key="x", max_retries=0) as client,
     ):
-        long: dict[str, Any] = CHAT | {"max_tokens": 400, "stream": True, "extra_body": {"ignore_eos": True}}
-        running = client.chat.completions.create(**long)
-        next(iter(running))
-        import threading
-
-        waiting = threading.Thread(target=lambda: list(client.chat.completions.create(**long)))
-        waiting.start()
-        refused = None
-        while refused is None:  # the second may not have arrived yet, and then this one waits in its place
-            try:
-                client.with_options(timeout=1).chat.completions.create(**(long | {"max_tokens": 1}))
-            except RateLimitError as err:
-                refused = err
-        assert refused.body is not None
-        assert refused.response.json()["error"]["code"] == "rate_limit_exceeded"
-        assert refused.response.headers["retry-after"] == "1"
-        running.close()
-        waiting.join()
+        crowd = [threading.Thread(target=ask, args=(client,)) for _ in range(24)]
+        for thread in crowd:
+            thread.start()
+        for thread in crowd:
+            thread.join()
+        refused = [outcome for outcome in outcomes if isinstance(outcome, RateLimitError)]
+        assert len(refused) + outcomes.count(450) == 24
+        assert refused
+        assert outcomes.count(450) >= 2
+        assert refused[0].response.json()["error"]["code"] == "rate_limit_exceeded"
+        assert refused[0].response.headers["retry-after"] == "1"
+        outcomes.clear()
+        ask(client)
+        assert outcomes == [450]
 
 
 def test_a_model_without_a_chat_template(serve: Any, tiny: Any, tiny_tokenizer: Any, tmp_path: Any) -> None:

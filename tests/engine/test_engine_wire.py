@@ -136,8 +136,8 @@ def test_the_end_token_ends_and_is_counted(
     from openai import OpenAI
     from reference_engine.model.export import export
 
-    answer = dense_answer(checkpoint_of(), prompt_ids, 8)
-    at = next(n for n, token in enumerate(answer) if token not in answer[:n] and n >= 2)
+    answer, at = dense_answer(checkpoint_of(), prompt_ids, 8), 2
+    assert answer[at] not in answer[:at]
     ending = checkpoint_of(eos_ids=(answer[at],))
     with (
         serve(export(ending, tiny_tokenizer, tmp_path / "ending")) as served,

@@ -1,4 +1,4 @@
-"""The same weights behind another project's server: `transformers serve`. Both servers' logs must agree with the evidence."""
+"""The same weights behind `transformers serve`: both servers' logs must agree with the evidence."""
 
 import json
 import os

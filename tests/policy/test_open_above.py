@@ -17,3 +17,10 @@ def test_upper_limits(limit: str, outcome: Outcome) -> None:
     judged = judge(parse_policy(text.encode()), {"ttft.p99": value}, FACTS)
     assert judged.overall is outcome
     assert "open]" in judged.verdicts[-1].reason
+
+
+def test_an_error_rate_of_zero_says_how_much_longer_it_takes() -> None:
+    text = "id: p\nversion: 1\ntitle: t\nchecks: [{id: a, metric: error_rate, '<=': 0.01}]\n"
+    judged = judge(parse_policy(text.encode()), {"error_rate": Quantity(0.0, 0.0, 0.02, "1")}, FACTS)
+    assert judged.overall is Outcome.INCONCLUSIVE
+    assert judged.verdicts[-1].decide_s == pytest.approx(60)

@@ -150,6 +150,11 @@ def test_an_incomplete_run_can_be_valid_evidence_and_passes_nothing(tmp_path, la
         assert verify(sealed.run.report, sealed.trust, policy).exit_code == 6
 
 
+def test_no_judgement_lets_an_incomplete_run_pass(sealed):
+    found = verify(sealed.run.report, sealed.trust, own_policy('">": 0 token/kWh'))
+    assert (found.exit_code, replace(found, complete=False).exit_code) == (0, 6)
+
+
 def test_a_run_that_broke_off_cannot_call_itself_complete(tmp_path):
     sealed = sealed_in(tmp_path, record(complete=True, last="load_stop"))
     found = verify(sealed.run.report, sealed.trust)
@@ -440,6 +445,18 @@ def test_a_statement_of_another_kind_is_not_read_as_ours(sealed, old, new):
     signed = sign(payload.replace(old, new), sealed.key)
     found = checked(sealed.run.report, page.filled(write_bundle((signed,))), sealed.trust)
     assert (found.verdict, found.steps[0].outcome) == (INVALID, FAIL)
+
+
+@pytest.mark.parametrize(
+    ("name", "verdict"),
+    [("evidence", INVALID), ("evidence.tcab", INVALID), ("policy", INVALID), ("page", ALTERED), ("model", INVALID)],
+)
+def test_each_subject_is_held_against_its_own_bytes(sealed, name, verdict):
+    page = split_page(sealed.run.report.read_bytes())
+    statement = read_statement(read_bundle(page.slot)[0].payload)
+    next(s for s in statement["subject"] if s["name"] == name)["digest"]["sha256"] = "0" * 64
+    signed = page.filled(write_bundle((sign(write_statement(statement), sealed.key),)))
+    assert checked(sealed.run.report, signed, sealed.trust).verdict is verdict
 
 
 def test_signatures_over_two_statements_are_refused(sealed, stranger):
