@@ -142,19 +142,19 @@ def _sealed(folder: Path, record: RunRecord, policy: Policy, signer: Signer) -> 
         policy.id,
         policy.digest,
     )
-    state = "sealed" if record.complete else "incomplete"
-    now_ns = time.time_ns()
+    now_ns, ledger = time.time_ns(), folder.parent / LEDGER
     sealed = seal(
         folder,
         record,
         policy_yaml=policy.yaml_bytes,
-        ledger=append_ledger(folder.parent / LEDGER, record.run_id, state, now_ns),
+        ledger=ledger.read_bytes() if ledger.exists() else b"",
         render=lambda tcab: render(
             record, result, tcab, f"{record.run_id}.tcab", signer_facts(signer), public_rows(record)
         ),
         signer=signer,
         signed_at_ns=now_ns,
     )
+    append_ledger(ledger, record.run_id, "sealed" if record.complete else "incomplete", now_ns)
     measured = record.window is not None and record.complete
     code = VERDICT_EXIT.get(record.judgement.overall, 6) if measured else NotMeasured.exit_code
     return Concluded(record, result, sealed, code)

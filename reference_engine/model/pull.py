@@ -64,7 +64,7 @@ def silent(phase: str, done: int, total: int) -> None:
 
 @contextmanager
 def console_progress() -> Iterator[Progress]:
-    """A progress callback that draws one bar on stderr, from its first call on; one that is never called shows nothing."""
+    """A progress callback that draws one bar on stderr, from its first call on."""
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar

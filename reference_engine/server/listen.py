@@ -25,6 +25,7 @@ from reference_engine.server.service import Service
 from reference_engine.telemetry import Metrics, RequestLog
 
 DRAIN_S = 30
+KEEP_ALIVE_S = 75  # longer than clients keep idle connections, or they would send into one that is just being closed
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ def serve(plan: ServePlan) -> None:
         log_level="warning",
         lifespan="on",
         timeout_graceful_shutdown=DRAIN_S,
+        timeout_keep_alive=KEEP_ALIVE_S,
         server_header=False,
     )
     _Server(config, ready).run(sockets=[listening])

@@ -20,7 +20,8 @@ SHORTEST_S = 1e-6  # a log axis has no zero; two events at one instant are drawn
 
 
 def log_ticks(low: float, high: float, most: int = 8) -> list[float]:
-    """Round values on a log axis from `low` to `high`: the finest of four sets that has at most `most`."""
+    """Round values on a log axis from `low` to `high`, at most `most`: the finest of four sets that has few enough,
+    and where the axis is too short for any of them, every so many of the finest."""
     decades = range(floor(log10(low)) - 1, ceil(log10(high)) + 1)
     choices = [
         [m * 10.0**k for k in decades for m in ms]
@@ -31,7 +32,8 @@ def log_ticks(low: float, high: float, most: int = 8) -> list[float]:
         if 2 <= len(inside) <= most:
             return inside
     coarse = [10.0**k for k in decades if low <= 10.0**k <= high]
-    return coarse[:: max(1, ceil(len(coarse) / most))]
+    rest = coarse if len(coarse) > 1 else [t / 10 for t in choices[0] if low <= t / 10 <= high]
+    return rest[:: max(1, ceil(len(rest) / most))]
 
 
 def log_axis(ax: "Axes", low: float, high: float, unit: str, most: int = 8) -> None:

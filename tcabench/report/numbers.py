@@ -123,8 +123,11 @@ class Shown(NamedTuple):
     high: str
 
 
-def interval(value: str, low: str, high: str, unit: str) -> Shown:
-    """Human form of a quantity: "8.1 ± 0.3", "8.1 (2.7 … 24)" or a bare exact number, all in one unit."""
+def interval(value: str, low: str, high: str, unit: str, is_open: bool = False) -> Shown:
+    """Human form of a quantity: "8.1 ± 0.3", "8.1 (2.7 … 24)" or a bare exact number, all in one unit.
+
+    With `is_open` nothing bounds the value from above: it is never shown as exact or symmetric.
+    """
     v, a, b = parsed(value), parsed(low), parsed(high)
     if v is None or a is None or b is None:
         return Shown(value, unit, "", low, high)

@@ -28,8 +28,8 @@ GRADES = {
 NO_GRADE = "no energy was metered, so no energy figure stands on anything"
 
 OUTCOMES = {
-    "PASS": ("pass", "every clause that can fail was met with its whole uncertainty interval"),
-    "FAIL": ("fail", "at least one clause was missed with its whole uncertainty interval"),
+    "PASS": ("pass", "every clause that decides was met, by the rule that its line below states"),
+    "FAIL": ("fail", "at least one clause that decides was missed, by the rule that its line below states"),
     "INCONCLUSIVE": ("open", "the evidence does not decide at least one clause"),
     "NOT APPLICABLE": ("none", "this run lies outside what the policy is about; that is not a pass"),
 }
@@ -83,8 +83,16 @@ def cell(facts: Facts, path: str) -> dict[str, Any]:
     unit = str(found.get("unit", ""))
     exact = {name: str(found.get(name, found["value"])) for name in ("value", "low", "high")}
     estimate = facts.is_estimate and any(part in ENERGY_UNITS for part in unit.split("/"))
-    shown = interval(exact["value"], exact["low"], exact["high"], unit)
-    return {"kind": "quantity", "path": path, "exact": exact, "shown": shown._asdict(), "estimate": estimate}
+    is_open = found.get("open_above") is True
+    shown = interval(exact["value"], exact["low"], exact["high"], unit, is_open)
+    return {
+        "kind": "quantity",
+        "path": path,
+        "exact": exact,
+        "shown": shown._asdict(),
+        "is_open": is_open,
+        "estimate": estimate,
+    }
 
 
 def number(facts: Facts, path: str, unit: str, digits: int = 4) -> dict[str, Any] | None:

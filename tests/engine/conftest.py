@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+
 from reference_engine.config import EngineConfig, Llama3Scaling, ModelSpec
 from reference_engine.engine import Engine
 from reference_engine.model.export import export

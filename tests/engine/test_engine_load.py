@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+
 from reference_engine.errors import ModelError
 from reference_engine.model.dense import dense_logits
 from reference_engine.model.export import export

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+
 from reference_engine.__main__ import main
 from reference_engine.errors import PullError
 from reference_engine.model.pull import Pin, cache_dir, is_intact, pull

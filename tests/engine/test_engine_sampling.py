@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+
 from reference_engine.engine import Engine
 from reference_engine.model.dense import dense_logits
 from reference_engine.model.load import Checkpoint

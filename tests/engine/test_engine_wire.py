@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+
 from reference_engine.model.dense import dense_logits
 from reference_engine.model.load import Checkpoint
 from reference_engine.model.tokenizer import Tokenizer
@@ -20,7 +21,7 @@ CHAT = [{"role": "user", "content": "hello"}]
 def client(tiny_server: Any) -> Iterator[Any]:
     from openai import OpenAI
 
-    with OpenAI(base_url=tiny_server.url + "/v1", api_key="unused", max_retries=0) as client:
+    with OpenAI(base_url=tiny_server.url + "/v1", api_key="unused", max_retries=0, timeout=60) as client:
         yield client
 
 
@@ -134,6 +135,7 @@ def test_the_end_token_ends_and_is_counted(
 ) -> None:
     """The eos is the third token of the greedy answer here: three tokens are counted, two are shown."""
     from openai import OpenAI
+
     from reference_engine.model.export import export
 
     answer, at = dense_answer(checkpoint_of(), prompt_ids, 8), 2

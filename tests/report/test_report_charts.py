@@ -68,3 +68,10 @@ def test_a_log_axis_has_few_ticks_inside_it(low: float, ratio: float) -> None:
     assert ticks == sorted(set(ticks))
     assert all(low <= t <= low * ratio for t in ticks)
     assert len(ticks) >= 2 or ratio < 10
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.74, 0.77), (0.6, 0.96), (0.0101, 0.0149)])
+def test_a_short_log_axis_has_ticks_too(low: float, high: float) -> None:
+    ticks = log_ticks(low, high, 4)
+    assert 1 <= len(ticks) <= 4
+    assert all(low <= tick <= high for tick in ticks)

@@ -238,3 +238,11 @@ def test_importing_the_stage_loads_nothing_heavy() -> None:
     code = "import sys, tcabench.report; print(sorted({'matplotlib', 'pandas', 'jinja2', 'numpy'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_percentile_that_nothing_bounds_is_open() -> None:
+    whole = record()
+    p99 = replace(whole.values["ttft.p99"], open_above=True)  # type: ignore[type-var]
+    page = page_of(replace(whole, values={**whole.values, "ttft.p99": p99})).decode()
+    assert page.count("… open)") == 2  # in the table of latencies, and in that of every number
+    assert "no upper limit passes on it" in page
