@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -24,7 +24,7 @@ def own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
 
 
 @pytest.fixture
-def tcabench() -> Iterator[Callable[..., "subprocess.CompletedProcess[str]"]]:
+def tcabench() -> Callable[..., "subprocess.CompletedProcess[str]"]:
     """The real command in a real process: tcabench("run", ..., env={...}) -> finished process."""
 
     def call(*arguments: object, env: dict[str, str] | None = None, cwd: Path | None = None, timeout: float = 300):  # type: ignore[no-untyped-def]
@@ -33,4 +33,4 @@ def tcabench() -> Iterator[Callable[..., "subprocess.CompletedProcess[str]"]]:
             command, capture_output=True, text=True, timeout=timeout, cwd=cwd, env=os.environ | (env or {}), check=False
         )
 
-    yield call
+    return call

@@ -22,7 +22,8 @@ Watch = Callable[[str, Any], None]
 
 
 class Figures:
-    """Running figures of a run, from the events as they come. Rough on purpose: the report has the real ones."""
+    """Running figures of a run, from the events as they come. Rough on purpose (a chunk is taken for a token, warm-up
+    is in it): the report has the real ones."""
 
     def __init__(self) -> None:
         self.phase, self.planned_s, self.phase_began_s = "starting", 0.0, time.monotonic()
@@ -77,7 +78,7 @@ class Figures:
         watts = f"{sum(self.watts.values()):.1f} W" if self.watts else "no meter"
         per_token = f"{self.joules / self.tokens:.3g} J/token" if self.joules and self.tokens else "- J/token"
         return (
-            f"{self.tokens_per_s():.0f} chunks/s · {watts} · {per_token} so far · {self.answered} answered · "
+            f"~{self.tokens_per_s():.0f} tokens/s · {watts} · {per_token} so far · {self.answered} answered · "
             f"{self.in_flight} in flight · {self.errors} errors"
         )
 
