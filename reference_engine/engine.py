@@ -33,6 +33,7 @@ class Engine:
         self, checkpoint: Checkpoint, config: EngineConfig, observers: Sequence[Observer] = (), keep: bool = False
     ) -> None:
         self.spec, self.config, self.observers = checkpoint.spec, config, tuple(observers)
+        self.weights_sha256 = checkpoint.sha256
         self.context_tok = min(self.spec.context_tok, config.pages * config.page_tok)
         self.model = Llama(checkpoint, self.context_tok, keep)
         self.kv = KvTable(self.spec, config)

@@ -48,7 +48,7 @@ def read_yaml(data: bytes, where: str) -> Any:
         raise UsageError(f"{where}: {len(data)} bytes; no such file is larger than {MAX_BYTES}")
     try:
         return yaml.load(data, _Loader)
-    except (yaml.YAMLError, ValueError) as err:
+    except (yaml.YAMLError, ValueError, IndexError, KeyError) as err:  # its constructors raise the latter two
         raise UsageError(f"{where}: not readable as YAML: {' '.join(str(err).split())}") from err
     except RecursionError as err:
         raise UsageError(f"{where}: nested too deeply") from err

@@ -20,13 +20,20 @@ from tcabench.load.endpoint import checked_url, is_loopback
 from tcabench.metrics import DEFAULT_METRICS
 from tcabench.plan import RunOptions, RunPlan, decide
 from tcabench.policy import load_policy
-from tcabench.power import Meter, open_meters
+from tcabench.power import Fault, Meter, open_meters
 from tcabench.provenance import host_facts, server_facts
+from tcabench.quality import load_tokenizer
 from tcabench.records import Kind, PowerSample, Workload
 from tcabench.workload import load_workload
 
 Watch = Callable[[str, Any], None]
-LEDGER = "ledger.jsonl"
+
+
+def ledger_path() -> Path:
+    """Where the runs of this rig are chained: one ledger per user, wherever the run folders are made."""
+    from platformdirs import user_state_path
+
+    return user_state_path("tcabench") / "ledger.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +58,10 @@ class Kit:
         self.journal.samples(samples)
         self.watch("power", samples)
 
+    def take_fault(self, fault: Fault) -> None:
+        self.journal.event(fault)
+        self.watch("note", f"{fault['event']}: {fault['why']}")
+
     def mark(self, phase: str, t_ns: int) -> None:
         """Write down that a phase began or ended."""
         self.journal.event({"t": t_ns, "event": "phase", "phase": phase})
@@ -73,21 +84,26 @@ def open_kit(options: RunOptions, watch: Watch) -> Iterator[tuple[RunPlan, Kit]]
     raises: UsageError, EndpointError, MeterError, EvidenceError, Interrupted.
     """
     workload, policy = load_workload(options.workload), load_policy(options.policy)
-    url = checked_url(options.endpoint) if options.endpoint else None
-    key, signer = api_key(options.api_key_env), own_signer(options.key)
+    url = None if options.endpoint is None else checked_url(options.endpoint)
+    if options.tokenizer is not None:
+        load_tokenizer(options.tokenizer)
+    key, signer = api_key(options.api_key_env), own_signer(options.key, options.key_passphrase_env)
     run_id = time.strftime("%Y%m%dT%H%M%SZ-", time.gmtime()) + secrets.token_hex(3)
     plan = decide(run_id, replace(options, endpoint=url), workload, policy.id, policy.digest, DEFAULT_METRICS)
     folder = options.out / run_id
     with ExitStack() as stack:
         journal = stack.enter_context(Journal(folder))
         stack.enter_context(_failures_kept(journal, folder))
-        _begin(journal, plan, policy.yaml_bytes, folder)
+        _begin(journal, plan, policy.yaml_bytes)
         endpoint, ready = _endpoint(stack, options, url, key, folder, watch)
         found = preflight(endpoint, workload.pin_output)
         meters = _open_meters(options.meters, found.endpoint.base_url, ready, watch)
         for meter in meters:
             stack.callback(meter.close)
+        _check_boundary(meters, options.boundary)
         plan = _settled(plan, found.endpoint, ready, meters)
+        if workload.pin_output and not plan.pinned:
+            watch("note", "output length is not pinned: the server refuses ignore_eos, so answers may be shorter")
         _write_down(journal, plan, host_facts() | server_facts(found.said, ready), meters)
         watch("power_channels", [c.id for m in meters for c in m.channels() if c.kind is Kind.POWER])
         tokenizer = options.tokenizer or _own_tokenizer(ready)
@@ -98,15 +114,17 @@ def api_key(env: str | None) -> str | None:
     """The API key in the environment variable named `env`. raises: UsageError when it is not set."""
     if env is None:
         return None
-    value = os.environ.get(env, "")
+    value = os.environ.get(env, "").strip()
     if not value:
         raise UsageError(f"--api-key-env {env}: that environment variable is not set", "api-key")
+    if not (value.isascii() and value.isprintable()):
+        raise UsageError(f"--api-key-env {env}: what it holds cannot be sent in a header", "api-key")
     return value
 
 
-def own_signer(path: Path | None) -> Signer:
-    """The signing key in `path`, or the user's own, made on first use."""
-    return open_file_key(path)
+def own_signer(path: Path | None, passphrase_env: str | None = None) -> Signer:
+    """The signing key in `path`, or the user's own, made on first use; `passphrase_env` names a variable."""
+    return open_file_key(path, passphrase_env)
 
 
 @contextmanager
@@ -129,7 +147,7 @@ def _noted(journal: Journal, folder: Path, err: TcaError) -> TcaError:
     return err
 
 
-def _begin(journal: Journal, plan: RunPlan, policy_yaml: bytes, folder: Path) -> None:
+def _begin(journal: Journal, plan: RunPlan, policy_yaml: bytes) -> None:
     """What is known before anything was started, the wall clock's anchor, and a line in the rig's ledger."""
     anchor = wall_anchor()
     journal.write("plan.json", plan.model_dump(mode="json"))
@@ -137,7 +155,7 @@ def _begin(journal: Journal, plan: RunPlan, policy_yaml: bytes, folder: Path) ->
     journal.event(
         {"t": anchor.mono_ns, "event": "wall_anchor", "wall_ns": str(anchor.wall_ns), "error_ns": anchor.error_ns}
     )
-    append_ledger(folder.parent / LEDGER, plan.run_id, "started", anchor.wall_ns)
+    append_ledger(ledger_path(), plan.run_id, "started", anchor.wall_ns)
 
 
 def _endpoint(
@@ -166,8 +184,16 @@ def _open_meters(names: Sequence[str], base_url: str, ready: Mapping[str, Any] |
     meters = open_meters(names)
     for meter in meters:
         chosen = meter.facts().get("chosen")
-        watch("note", f"meter {meter.name}" + (f": {chosen['value']}" if chosen else ""))
+        why = f": {chosen['value']}" if chosen and chosen["value"] != "named" else ""
+        watch("note", f"meter {meter.name}{why}")
     return meters
+
+
+def _check_boundary(meters: Sequence[Meter], boundary: str) -> None:
+    """A run whose meters all stand elsewhere would end without a single joule. raises: UsageError."""
+    there = {channel.boundary for meter in meters for channel in meter.channels()}
+    if there and boundary not in there:
+        raise UsageError(f"--boundary {boundary}: the meters stand at {', '.join(sorted(there))}", "boundary")
 
 
 def _settled(plan: RunPlan, endpoint: Endpoint, ready: Mapping[str, Any] | None, meters: Sequence[Meter]) -> RunPlan:

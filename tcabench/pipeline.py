@@ -10,28 +10,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tcabench.energy import integrate
 from tcabench.errors import NotMeasured
 from tcabench.evidence import (
     JournalRead,
     SealedRun,
     Signer,
     append_ledger,
-    judge_facts,
     read_journal,
     result_document,
     seal,
-    without_window,
 )
-from tcabench.kit import LEDGER, Kit
+from tcabench.kit import Kit, ledger_path
 from tcabench.load import LoadPlan, drive, fold
-from tcabench.metrics import compute, stat_rel
 from tcabench.plan import RunPlan, parse_plan
-from tcabench.policy import Policy, judge, parse_policy, standing
+from tcabench.policy import Policy, parse_policy, standing
 from tcabench.power import recording
 from tcabench.quality import recount
-from tcabench.records import Energy, NotMetered, Outcome, Quantity, RunRecord, Trace, Value, Window
-from tcabench.timeline import steady_window
+from tcabench.records import NotMetered, Outcome, Quantity, RunRecord
+from tcabench.verify.recompute import derive, phase_marks
 from tcabench.workload import expand
 
 TAIL_S = 1.0  # meters tell of an instant up to this late: the window's last one must be on the tape too
@@ -57,21 +53,19 @@ def run(plan: RunPlan, kit: Kit) -> Concluded:
 def measure(plan: RunPlan, kit: Kit) -> None:
     """Idle, then load, with every meter running and every event in the journal as it happens."""
     requests = expand(kit.workload, plan.seed, plan.load_arrivals())
-    with recording(kit.meters, kit.clock, kit.take_samples) as tape:
-        try:
-            kit.rest(plan.window.idle_s)
-            kit.watch("phase", ("load", plan.window.warmup_s + plan.window.measure_s))
-            load = LoadPlan(plan.load_arrivals(), plan.phases(), plan.requests)
-            drive(requests, kit.endpoint, load, kit.clock, kit.take_request, kit.mark)
-            kit.clock.sleep(TAIL_S)
-        finally:
-            for fault in tape.faults():
-                kit.journal.event(fault)
+    load = LoadPlan(plan.load_arrivals(), plan.phases(), plan.requests)
+    with recording(kit.meters, kit.clock, kit.take_samples, kit.take_fault):
+        kit.rest(plan.window.idle_s)
+        kit.watch("phase", ("load", plan.window.warmup_s + plan.window.measure_s))
+        drive(requests, kit.endpoint, load, kit.clock, kit.take_request, kit.mark)
+        kit.clock.sleep(TAIL_S)
     kit.journal.flush()
 
 
 def conclude(folder: Path, tokenizer: Path | None, signer: Signer, complete: bool) -> Concluded:
     """Window, energy, values and verdicts from the journal in `folder`, sealed there.
+
+    They come from `verify.recompute.derive`, the very function that a verifier runs over the sealed evidence.
 
     raises: EvidenceError when there is no journal, or the sealed files cannot be written.
     """
@@ -82,33 +76,14 @@ def conclude(folder: Path, tokenizer: Path | None, signer: Signer, complete: boo
     )
     events = kept.events if complete else closed(kept)
     traces, quality = recount(fold(kept.requests, last_ns(kept)), tokenizer)
-    window, energy, values = derive(plan, kept, traces, events)
-    spread = stat_rel(traces, energy, window) if window and energy else None
     document = plan.model_dump(mode="json")
-    facts = judge_facts(document, energy, window, complete, spread)
+    found = derive(document, kept.channels, traces, kept.samples, events, policy, complete)
     record = RunRecord(
         run_id=plan.run_id, complete=complete, plan=document, sut=_sut(kept), channels=kept.channels,
-        samples=kept.samples, traces=traces, window=window, energy=energy, values=values,
-        judgement=judge(policy, values, facts), quality=quality, events=events,
+        samples=kept.samples, traces=traces, window=found.window, energy=found.energy, values=found.values,
+        judgement=found.judgement, quality=quality, events=events,
     )  # fmt: skip
     return _sealed(folder, record, policy, signer)
-
-
-def derive(
-    plan: RunPlan, kept: JournalRead, traces: tuple[Trace, ...], events: tuple[Mapping[str, Any], ...]
-) -> tuple[Window | None, Energy | None, dict[str, Value]]:
-    """The window, the energy and every planned value; without a window each value says why there is none."""
-    try:
-        window = steady_window(traces, marks_in(events), plan.phases())
-    except NotMeasured as err:
-        return None, None, without_window(plan.metrics, str(err))
-    energy = integrate(kept.channels, kept.samples, window, plan.boundary)
-    return window, energy, compute(plan.metrics, traces, energy, window)
-
-
-def marks_in(events: tuple[Mapping[str, Any], ...]) -> dict[str, int]:
-    """The instants (ns) of the phases that the run wrote down."""
-    return {event["phase"]: event["t"] for event in events if event["event"] == "phase"}
 
 
 def last_ns(kept: JournalRead) -> int:
@@ -119,7 +94,7 @@ def last_ns(kept: JournalRead) -> int:
 
 def closed(kept: JournalRead) -> tuple[Mapping[str, Any], ...]:
     """The events of a broken run, its open phases closed at the last instant that the journal knows of."""
-    marks, end_ns = marks_in(kept.events), last_ns(kept)
+    marks, end_ns = phase_marks(kept.events), last_ns(kept)
     missing = [phase for phase in ("load_stop", "drain_end") if phase not in marks and "load_start" in marks]
     torn = [{"t": end_ns, "event": "torn_line", "stream": stream} for stream in kept.torn]
     return (
@@ -142,7 +117,7 @@ def _sealed(folder: Path, record: RunRecord, policy: Policy, signer: Signer) -> 
         policy.id,
         policy.digest,
     )
-    now_ns, ledger = time.time_ns(), folder.parent / LEDGER
+    now_ns, ledger = time.time_ns(), ledger_path()
     sealed = seal(
         folder,
         record,

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from tcabench import __version__
 from tcabench.door import Door, checked
@@ -60,8 +60,17 @@ class RunPlan(Door):
     pinned: bool
     meters: tuple[str, ...]
     boundary: Literal["chip", "node", "rack", "facility"]
-    metrics: tuple[str, ...]
+    metrics: Annotated[tuple[str, ...], Field(min_length=1, max_length=100)]
     policy: PlannedPolicy
+
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> Self:
+        closed_at = self.arrivals.concurrency if self.arrivals.kind == "closed" else None
+        if self.concurrency != closed_at:
+            raise ValueError(f"concurrency is {self.concurrency}, but the arrivals say {closed_at}")
+        if len(set(self.metrics)) != len(self.metrics):
+            raise ValueError("metrics: each is named once")
+        return self
 
     def load_arrivals(self) -> Arrivals:
         """`arrivals` as the stages take it."""
@@ -106,6 +115,7 @@ class RunOptions:
     boundary: str = "chip"
     out: Path = Path("runs")
     key: Path | None = None
+    key_passphrase_env: str | None = None
 
 
 def decide(

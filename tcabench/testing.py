@@ -82,6 +82,7 @@ class Script:
     body: str = '{"error": {"message": "no", "type": "server_error"}}'
     cut_after: int | None = None
     garble: bool = False
+    extra: bytes | None = None  # one more payload after the tokens
     usage: bool = True
     finish: bool = True
     refuses: tuple[str, ...] = ()
@@ -142,6 +143,8 @@ class FakeEndpoint:
                 return response
             await response.write(b"data: {oops\n\n" if script.garble else _event({"delta": {"content": f" w{i}"}}))
             await asyncio.sleep(script.gap_s)
+        if script.extra is not None:
+            await response.write(b"data: " + script.extra + b"\n\n")
         if script.finish:
             await response.write(_event({"delta": {}, "finish_reason": "length"}))
         if script.usage:

@@ -26,7 +26,7 @@ def build_app(service: Service) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        service.bridge.start()
+        service.bridge.attach()
         yield
         await service.bridge.stop()
 

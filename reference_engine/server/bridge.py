@@ -3,7 +3,8 @@
 import asyncio
 import threading
 from collections import deque
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from concurrent.futures import Future
 
 from reference_engine.engine import Engine
 from reference_engine.errors import RequestError
@@ -11,10 +12,14 @@ from reference_engine.request import Delta, Request
 
 
 class Bridge:
-    """Runs the engine in a thread of its own. With nothing to do the thread sleeps; it never polls."""
+    """Builds and runs the engine in a thread of its own. With nothing to do the thread sleeps; it never polls.
 
-    def __init__(self, engine: Engine) -> None:
-        self.engine = engine
+    Building belongs in that thread too: OpenMP keeps a team of workers for every thread that ever ran tensor code,
+    and once there are more workers than cores it puts them to sleep between operations, 300 times in a step.
+    """
+
+    def __init__(self, build: Callable[[], Engine]) -> None:
+        """Blocks until the engine is built. raises: whatever `build` raises."""
         self.failure: str | None = None
         self._wake = threading.Condition()
         self._submitted: deque[Request] = deque()
@@ -22,12 +27,15 @@ class Bridge:
         self._closing = False
         self._answers: dict[str, asyncio.Queue[Delta | RequestError]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
-
-    def start(self) -> None:
-        """Start the engine's thread; call it from the event loop that will ask."""
-        self._loop = asyncio.get_running_loop()
+        self.engine: Engine
+        built: Future[None] = Future()
+        self._thread = threading.Thread(target=self._run, args=(build, built), name="engine", daemon=True)
         self._thread.start()
+        built.result()
+
+    def attach(self) -> None:
+        """Call it from the event loop that will ask, before it does."""
+        self._loop = asyncio.get_running_loop()
 
     async def stop(self) -> None:
         """Cancel what is left and wait for the thread to end."""
@@ -63,7 +71,13 @@ class Bridge:
             box.append(request)
             self._wake.notify()
 
-    def _run(self) -> None:
+    def _run(self, build: Callable[[], Engine], built: "Future[None]") -> None:
+        try:
+            self.engine = build()
+            built.set_result(None)
+        except BaseException as err:  # noqa: BLE001 (handed to the thread that waits for it)
+            built.set_exception(err)
+            return
         try:
             while self._take_in():
                 self._hand_out(self.engine.step())

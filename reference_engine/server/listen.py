@@ -52,8 +52,6 @@ def serve(plan: ServePlan) -> None:
     )  # while loading; then uvicorn drains first and raises it again
     if plan.exit_with_parent:
         threading.Thread(target=_watch_stdin, name="parent", daemon=True).start()
-    if plan.threads is not None:
-        torch.set_num_threads(plan.threads)
     listening = _bind(plan.host, plan.port)  # before the model: a taken port should not cost a load
     service, ready = _load(plan, listening)
     config = uvicorn.Config(
@@ -87,21 +85,27 @@ def _load(plan: ServePlan, listening: socket.socket) -> tuple[Service, dict[str,
     observers: list[Observer] = [metrics]
     if plan.request_log is not None:
         observers.append(_open_log(plan.request_log))
-    checkpoint = load(plan.weights)
-    tokenizer = load_tokenizer(plan.weights, checkpoint.sha256)
-    engine = Engine(checkpoint, plan.config, observers)
-    service = Service(plan.name, checkpoint.sha256, int(time.time()), Bridge(engine), tokenizer, metrics)
+    bridge = Bridge(lambda: _build(plan, observers))
+    engine, weights_sha256 = bridge.engine, bridge.engine.weights_sha256
+    tokenizer = load_tokenizer(plan.weights, weights_sha256)
+    service = Service(plan.name, weights_sha256, int(time.time()), bridge, tokenizer, metrics)
     print(f"{plan.name} loaded in {time.monotonic() - started:.1f} s", file=sys.stderr, flush=True)
     host, port = listening.getsockname()[:2]
     return service, {
         "listening": f"http://{f'[{host}]' if ':' in host else host}:{port}",
         "model": plan.name,
         "weights": str(plan.weights.resolve()),
-        "weights_sha256": checkpoint.sha256,
+        "weights_sha256": weights_sha256,
         "tokenizer": None if tokenizer.file is None else str(tokenizer.file.resolve()),
         "context_tok": engine.context_tok,
         "pid": os.getpid(),
     }
+
+
+def _build(plan: ServePlan, observers: list[Observer]) -> Engine:
+    if plan.threads is not None:
+        torch.set_num_threads(plan.threads)
+    return Engine(load(plan.weights), plan.config, observers)
 
 
 def _open_log(file: Path) -> RequestLog:
@@ -113,12 +117,14 @@ def _open_log(file: Path) -> RequestLog:
 
 def _bind(host: str, port: int) -> socket.socket:
     """A bound socket. raises: EngineError when the address is taken, not ours or not one."""
+    if not 0 <= port <= 65_535:  # the resolver would take such a number modulo 65,536
+        raise EngineError(f"port {port} does not exist; ports run from 0 to 65535", "address")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listening = socket.socket(family, kind, protocol)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
-    except (OSError, OverflowError) as err:
+    except OSError as err:
         raise EngineError(f"cannot listen on {host}:{port}: {err}", "address") from err
     return listening
 

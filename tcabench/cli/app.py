@@ -1,6 +1,7 @@
 """The list of commands. Bodies live one file a command; nothing heavy is imported until one of them runs."""
 
 import logging
+import os
 import sys
 from typing import Annotated
 
@@ -9,6 +10,7 @@ import typer
 from tcabench import __version__
 from tcabench.cli import model, recover, run, serve, verify
 from tcabench.errors import TcaError
+from tcabench.report.text import visible
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -46,7 +48,19 @@ def main() -> None:
     try:
         app()
     except TcaError as err:
-        typer.secho(f"error[{err.kind}]: {err}", err=True, fg=typer.colors.RED)
+        typer.secho(f"error[{err.kind}]: {visible(str(err))}", err=True, fg=typer.colors.RED)
         for note in getattr(err, "__notes__", ()):
             typer.echo(note, err=True)
         sys.exit(err.exit_code)
+    finally:
+        _let_go_of_closed_pipes()
+
+
+def _let_go_of_closed_pipes() -> None:
+    """Whoever read our output may have gone (`| head`): what Python still wants to write to them must not become the
+    exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -4,7 +4,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tcabench.records import PowerSample
+from tcabench.report.text import visible
 from tcabench.units import NS_PER_S
 
 RATE_SPAN_NS = 5 * NS_PER_S
@@ -106,7 +107,7 @@ class LiveFigures:
         grid = Table.grid(padding=(0, 1))
         grid.add_row(Text(f.line()))
         for note in f.notes:
-            grid.add_row(Text(note, style="dim"))
+            grid.add_row(Text(visible(note), style="dim"))
         if f.planned_s:
             return Group(self.bar, grid)
         return Group(Text(f"{f.phase} … {elapsed_s:.0f} s"), grid)
@@ -118,12 +119,16 @@ def live_view(quiet: bool) -> Iterator[Watch]:
     elsewhere, nothing when `quiet`."""
     figures = Figures()
     if quiet:
-        yield figures.take
+        yield _silent
     elif sys.stderr.isatty():
         with Live(LiveFigures(figures), console=Console(stderr=True), refresh_per_second=4, transient=True):
             yield figures.take
     else:
         yield _plain(figures)
+
+
+def _silent(kind: str, what: Any) -> None:
+    """Watch nothing."""
 
 
 def _plain(figures: Figures) -> Watch:
@@ -133,11 +138,15 @@ def _plain(figures: Figures) -> Watch:
     def take(kind: str, what: Any) -> None:
         figures.take(kind, what)
         if kind == "note":
-            print(what, file=sys.stderr)
+            say(visible(what))
         elif kind == "phase":
-            print(f"[{what[0]}]" + (f" {what[1]:g} s" if what[1] else ""), file=sys.stderr)
+            say(f"[{what[0]}]" + (f" {what[1]:g} s" if what[1] else ""))
         elif time.monotonic() - said_s[0] > LINE_EVERY_S and figures.phase == "load":
             said_s[0] = time.monotonic()
-            print(f"  {figures.line()}", file=sys.stderr)
+            say(f"  {figures.line()}")
+
+    def say(words: str) -> None:
+        with suppress(OSError):  # a reader that went away (`2>&1 | head`) must not end a measurement
+            print(words, file=sys.stderr)
 
     return take

@@ -49,4 +49,7 @@ BoundaryName = Annotated[str, _verdict("chip, node, rack or facility.")]
 
 Out = Annotated[Path, _evidence("Where run folders are made.")]
 Key = Annotated[Path | None, _evidence("Ed25519 signing key (PEM); your own, made on first use, if left out.")]
+KeyPassphraseEnv = Annotated[
+    str | None, _evidence("Name of the environment variable that holds the signing key's passphrase.")
+]
 Quiet = Annotated[bool, _evidence("No live view; only the result.", "--quiet", "-q")]

@@ -1,10 +1,16 @@
 """`tcabench run`: drive, meter, judge, seal."""
 
+import signal
+from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from tcabench.cli import options as o
+
+if TYPE_CHECKING:
+    from tcabench.plan import RunOptions
 
 
 def run(
@@ -28,22 +34,31 @@ def run(
     boundary: o.BoundaryName = "chip",
     out: o.Out = Path("runs"),
     key: o.Key = None,
+    key_passphrase_env: o.KeyPassphraseEnv = None,
     quiet: o.Quiet = False,
 ) -> None:
     """Measure a server's tokens per kWh and write a signed report."""
-    from tcabench.cli.live import live_view
-    from tcabench.cli.show import show_concluded
-    from tcabench.kit import open_kit
-    from tcabench.pipeline import run as run_pipeline
     from tcabench.plan import RunOptions
 
     options = RunOptions(
         endpoint=endpoint, model=model, api=api, workload=workload, concurrency=concurrency, rate_per_s=rate,
         requests=requests, measure_s=duration, warmup_s=warmup, idle_s=idle, drain_s=drain, seed=seed,
         timeout_s=timeout, api_key_env=api_key_env, tokenizer=tokenizer, meters=tuple(meter or ["auto"]),
-        policy=policy, boundary=boundary, out=out, key=key,
+        policy=policy, boundary=boundary, out=out, key=key, key_passphrase_env=key_passphrase_env,
     )  # fmt: skip
+    raise typer.Exit(_measured(options, quiet))
+
+
+def _measured(options: "RunOptions", quiet: bool) -> int:
+    """Run, show, and give the exit code."""
+    from tcabench.cli.live import live_view
+    from tcabench.cli.show import show_concluded
+    from tcabench.kit import open_kit
+    from tcabench.pipeline import run as run_pipeline
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # being told to end is like Ctrl-C: nothing is lost
     with live_view(quiet) as watch, open_kit(options, watch) as (plan, kit):
         concluded = run_pipeline(plan, kit)
-    show_concluded(concluded)
-    raise typer.Exit(concluded.exit_code)
+    with suppress(BrokenPipeError):  # the verdict stands whether or not somebody reads the table
+        show_concluded(concluded)
+    return concluded.exit_code

@@ -7,6 +7,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from tcabench.report.text import visible
+
 if TYPE_CHECKING:
     from tcabench.pipeline import Concluded
     from tcabench.verify.verification import Verification
@@ -29,6 +31,11 @@ def console() -> Console:
     """stdout, wide enough for a path when it is not a terminal."""
     plain = Console()
     return plain if plain.is_terminal else Console(width=120)
+
+
+def plain(text: str, style: str = "") -> Text:
+    """`text` from outside as it may stand on a terminal: no markup of ours, no control characters of theirs."""
+    return Text(visible(text), style=style)
 
 
 def show_concluded(done: "Concluded") -> None:
@@ -59,12 +66,13 @@ def _label(name: str) -> str:
 
 def _cells(value: Mapping[str, Any]) -> tuple[str | Text, ...]:
     if "not_metered" in value:
-        return Text("-"), Text(value["not_metered"], style="dim"), ""
+        return Text("-"), plain(value["not_metered"], "dim"), ""
     number, low, high = (_short(value[part]) for part in ("value", "low", "high"))
+    if value["low"] == value["high"] and not value.get("open_above"):
+        return f"{float(value['value']):.10g}", "exact", "" if value["unit"] == "1" else value["unit"]
     if value.get("open_above"):
         high = "open"
-    exact = low == high
-    return number, "exact" if exact else f"{low} … {high}", "" if value["unit"] == "1" else value["unit"]
+    return number, f"{low} … {high}", "" if value["unit"] == "1" else value["unit"]
 
 
 def _short(decimal: str) -> str:
@@ -82,7 +90,7 @@ def _clauses(result: Mapping[str, Any]) -> Table:
     table.add_column("clause")
     table.add_column("why", overflow="fold")
     for verdict in result["verdicts"]:
-        table.add_row(_coloured(verdict["outcome"]), Text(verdict["clause"]), Text(verdict["reason"]))
+        table.add_row(_coloured(verdict["outcome"]), plain(verdict["clause"]), plain(verdict["reason"]))
     return table
 
 
@@ -96,24 +104,24 @@ def _banner(done: "Concluded") -> Iterator[Text]:
         yield Text("INCOMPLETE: this run broke off; nothing in it can pass.", style="bold yellow")
     if result["grade"] == "E0":
         yield Text("E0: energy is an estimate from a stated power model, not a measurement.", style="yellow")
-    yield Text.assemble(_coloured(result["overall"]), f": {result['reason']}")
+    yield Text.assemble(_coloured(result["overall"]), ": ", plain(result["reason"]))
     yield Text(f"report   {sealed.report}\nevidence {sealed.tcab}\nverify   tcabench verify {sealed.report}")
 
 
 def show_verification(found: "Verification") -> None:
     """The seven steps, what they found, and the word at the end."""
     out = console()
-    table = Table(title=found.path, title_justify="left")
+    table = Table(title=plain(found.path), title_justify="left")
     for name in ("step", "", "outcome", "detail"):
         table.add_column(name, overflow="fold")
     for step in found.steps:
-        table.add_row(str(step.number), step.name, _coloured(step.outcome.value), Text(step.detail))
+        table.add_row(str(step.number), step.name, _coloured(step.outcome.value), plain(step.detail))
     out.print(table)
     for words in (*found.differences, *found.warnings):
-        out.print(Text(words, style="yellow"))
+        out.print(plain(words, "yellow"))
     if found.complete is False:
         out.print(Text("INCOMPLETE: this run broke off; nothing in it can pass.", style="bold yellow"))
     if found.judgement:
-        judged = Text.assemble(_coloured(found.judgement.overall.value), f": {found.judgement.reason}")
-        out.print(Text.assemble(f"Policy {found.judged_by}: ", judged))
+        judged = Text.assemble(_coloured(found.judgement.overall.value), ": ", plain(found.judgement.reason))
+        out.print(Text.assemble(plain(f"Policy {found.judged_by}: "), judged))
     out.print(_coloured(found.verdict.value))

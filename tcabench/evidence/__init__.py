@@ -5,7 +5,7 @@ from tcabench.evidence.document import judge_facts, result_document, without_win
 from tcabench.evidence.ledger import append_ledger, read_ledger
 from tcabench.evidence.seal import SealedRun, seal
 from tcabench.evidence.signers import SIGNERS, Signer
-from tcabench.evidence.store import Journal, JournalRead, read_journal
+from tcabench.evidence.store import Journal, JournalRead, read_journal, refuse_if_running
 
 __all__ = [
     "SIGNERS",
@@ -17,6 +17,7 @@ __all__ = [
     "judge_facts",
     "read_journal",
     "read_ledger",
+    "refuse_if_running",
     "result_document",
     "seal",
     "without_window",

@@ -4,6 +4,7 @@ Lines are handed to the kernel at least every half second, so that `kill -9` los
 kernel has, it writes, whatever becomes of us.
 """
 
+import fcntl
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -102,7 +103,9 @@ class Journal:
             self.folder.mkdir(parents=True)
             (self.folder / "journal").mkdir()
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-            return {stream: os.open(self.folder / stream, flags, 0o644) for stream in STREAMS}
+            fds = {stream: os.open(self.folder / stream, flags, 0o644) for stream in STREAMS}
+            fcntl.flock(fds[EVENTS], fcntl.LOCK_EX)  # the kernel lets go of it when we end, however we end
+            return fds
         except FileExistsError as err:
             raise EvidenceError(f"{self.folder} is already there: evidence is never added to", kind="exists") from err
         except OSError as err:
@@ -166,6 +169,18 @@ class JournalRead:
     requests: tuple[dict[str, Any], ...]
     samples: tuple[PowerSample, ...]
     torn: tuple[str, ...]
+
+
+def refuse_if_running(folder: Path) -> None:
+    """raises: EvidenceError while the run that writes into `folder` still runs: sealing it would end it."""
+    events = folder / FOLDER / EVENTS
+    if not events.is_file():
+        return
+    with events.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as err:
+            raise EvidenceError(f"the run in {folder} still runs; end it first (Ctrl-C)", "still-running") from err
 
 
 def read_journal(folder: Path) -> JournalRead:

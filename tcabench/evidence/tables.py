@@ -8,11 +8,11 @@ from tcabench.errors import EvidenceError, NotVerified
 from tcabench.evidence.canonical import plain, read_json
 from tcabench.records import Channel, Kind, PowerSample, Status, Trace
 
-MAX_ROWS = 20_000_000
+MAX_ROWS = 5_000_000
 MAX_VALUES = 200_000_000
-MAX_TABLE_BYTES = 1_000_000_000
+MAX_TABLE_BYTES = 400_000_000
 MAX_NAME = 1_000
-BATCH_ROWS = {"requests.parquet": 64, "power.parquet": 65_536}  # a request may hold megabytes of text
+BATCH_ROWS = {"requests.parquet": 8, "power.parquet": 65_536}  # a request may hold megabytes of text
 NUMBERS = {"gain_low", "gain_high", "resolution"}
 COUNTS = {"update_ns", "period_ns"}
 REQUIRED = {"index", "prompt_id", "max_tok", "sent_ns", "end_ns", "chunk_ns", "status", "error", "text"}

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tcabench.clock import Clock
 from tcabench.errors import EndpointError, Interrupted
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 Mark = Callable[[str, int], None]
 BACK_OFF_S = 0.5
+BACK_OFF = (Status.HTTP_429, Status.HTTP_5XX, Status.HTTP_4XX, Status.STREAM_CUT, Status.MALFORMED)
 MAX_RETRY_AFTER_S = 5.0
+MOST_SLOTS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +69,33 @@ class Driver:
     def remaining_s(self) -> float:
         return max(0.0, seconds(self.deadline_ns() - self.clock.now_ns()))
 
+    def take(self, event: dict[str, Any]) -> None:
+        """Hand an event on; a chunk is a sign of life."""
+        if event["e"] == "chunk":
+            self.answered_ns = event["t"]
+        self.sink(event)
+
+    def never_sent(self, request: Request) -> None:
+        """Write down a request that came due and was not sent: leaving it out would hide the worst ones."""
+        now_ns, due_ns = self.clock.now_ns(), self.start_ns + nanoseconds(request.due_s or 0.0)
+        self.sink(
+            {
+                "e": "sent",
+                "i": request.index,
+                "p": request.prompt_id,
+                "t": now_ns,
+                "due": due_ns,
+                "max": request.max_tok,
+            }
+        )
+        end = {"status": Status.CANCELLED.value, "err": "never sent: the cap on concurrency held it back to the end"}
+        self.sink({"e": "end", "i": request.index, "t": now_ns, **end})
+
     async def one(self, session: "ClientSession", request: Request) -> None:
         """Send one request; wait a little after a failure so that a dead server is not hammered."""
         due_ns = None if request.due_s is None else self.start_ns + nanoseconds(request.due_s)
         try:
-            answer = await exchange(session, self.api, self.endpoint, request, due_ns, self.clock, self.sink)
+            answer = await exchange(session, self.api, self.endpoint, request, due_ns, self.clock, self.take)
         except Exception as err:
             self.fail(err)
             raise
@@ -80,7 +104,7 @@ class Driver:
             await self.pause(BACK_OFF_S)
         else:
             self.answered_ns = self.clock.now_ns()
-        if answer.status in (Status.HTTP_429, Status.HTTP_5XX, Status.HTTP_4XX):
+        if answer.status in BACK_OFF:
             await self.pause(min(MAX_RETRY_AFTER_S, answer.retry_after_s or BACK_OFF_S))
 
     def check_lost(self, why: str) -> None:
@@ -89,6 +113,12 @@ class Driver:
         if silent_ns > self.plan.lost_after_s * NS_PER_S:
             message = f"{self.endpoint.base_url} has been out of reach for {self.plan.lost_after_s:g} s: {why}"
             self.fail(EndpointError(self.endpoint.redact(message), "endpoint-lost"))
+
+    def ended(self, task: "asyncio.Task[None]") -> None:
+        """Let go of a task; what went wrong in it ends the load."""
+        self.tasks.discard(task)
+        if not task.cancelled() and (err := task.exception()) is not None:
+            self.fail(err)
 
     def fail(self, err: BaseException) -> None:
         self.failure = self.failure or err
@@ -118,7 +148,7 @@ async def _drive(driver: Driver, mark: Mark) -> None:
     _on_interrupt(driver)
     connector = aiohttp.TCPConnector(limit=0)
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=10)
-    async with aiohttp.ClientSession(connector=connector, timeout=timeout, trust_env=True) as session:
+    async with aiohttp.ClientSession(connector=connector, timeout=timeout, trust_env=False) as session:
         driver.start_ns = driver.clock.now_ns()
         try:
             mark("load_start", driver.start_ns)
@@ -148,7 +178,7 @@ async def _closed(driver: Driver, session: "ClientSession") -> None:
         while (request := driver.next_request()) is not None:
             await driver.one(session, request)
 
-    slots = driver.plan.arrivals.concurrency or 1
+    slots = min(driver.plan.arrivals.concurrency or 1, driver.plan.limit or MOST_SLOTS)
     driver.tasks |= {asyncio.create_task(worker()) for _ in range(slots)}
     over = asyncio.create_task(driver.pause(driver.remaining_s()))
     out_of_requests = asyncio.create_task(_until_first_idle(driver.tasks))
@@ -164,12 +194,18 @@ async def _until_first_idle(tasks: set[asyncio.Task[None]]) -> None:
 
 async def _open(driver: Driver, session: "ClientSession") -> None:
     """Send each request when it is due; a cap on concurrency delays sending, never the clock it is timed by."""
-    cap = asyncio.Semaphore(driver.plan.arrivals.concurrency or 1_000_000)
+    cap = asyncio.Semaphore(driver.plan.arrivals.concurrency or MOST_SLOTS)
 
     async def capped(request: Request) -> None:
-        async with cap:
-            if not driver.stop.is_set():
-                await driver.one(session, request)
+        is_sent = False
+        try:
+            async with cap:
+                if not driver.stop.is_set() and driver.remaining_s() > 0:
+                    is_sent = True
+                    await driver.one(session, request)
+        finally:
+            if not is_sent:
+                driver.never_sent(request)
 
     while (request := driver.next_request()) is not None:
         due_ns = driver.start_ns + nanoseconds(request.due_s or 0.0)
@@ -178,7 +214,9 @@ async def _open(driver: Driver, session: "ClientSession") -> None:
             break
         await driver.pause(max(0.0, seconds(due_ns - driver.clock.now_ns())))
         if not driver.stop.is_set():
-            driver.tasks.add(asyncio.create_task(capped(request)))
+            task = asyncio.create_task(capped(request))
+            driver.tasks.add(task)
+            task.add_done_callback(driver.ended)
 
 
 async def _drain(driver: Driver) -> None:
@@ -201,6 +239,7 @@ async def _all_or_stop(driver: Driver) -> None:
 
 async def _cancel(tasks: set[asyncio.Task[None]]) -> None:
     """End what still runs, and wait until it has written down its end."""
-    for task in tasks:
+    running = list(tasks)
+    for task in running:
         task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    await asyncio.gather(*running, return_exceptions=True)

@@ -1,6 +1,7 @@
 """Where the requests go, and what that server was found to understand."""
 
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from tcabench.errors import UsageError
@@ -29,21 +30,32 @@ class Endpoint:
         """`text` without the API key: some servers quote it back in their error message."""
         return text.replace(self.api_key, "[api key]") if self.api_key else text
 
+    def excerpt(self, text: str, length: int = 500) -> str:
+        """The beginning of what a server said. The key goes first: cut through, it would not be found any more."""
+        return self.redact(text)[:length]
+
 
 def is_loopback(base_url: str) -> bool:
     """True if the server is on this machine, so that this machine's meters see it."""
     host = urlsplit(base_url).hostname or ""
-    return host == "localhost" or host.startswith("127.") or host == "::1"
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def checked_url(base_url: str) -> str:
     """`base_url` without a trailing slash. raises: UsageError for what is not an http(s) URL, or holds a secret."""
-    parts = urlsplit(base_url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(base_url)
+        usable = parts.scheme in ("http", "https") and (parts.hostname or "").encode("idna") and parts.port != 0
+    except ValueError:  # a bad IPv6 address, port or host name; UnicodeError is one too
+        usable = False
+    if not usable:
         raise UsageError(f"--endpoint {base_url!r} is not an http:// or https:// URL", "endpoint-url")
-    if parts.username or parts.password or parts.query:
+    if parts.username or parts.password or parts.query or parts.fragment:
         raise UsageError(
-            "--endpoint must not carry a user, password or query: the URL is written into the evidence. "
+            "--endpoint must not carry a user, password, query or fragment: the URL is written into the evidence. "
             "Put the key into an environment variable and name it with --api-key-env",
             "endpoint-url",
         )

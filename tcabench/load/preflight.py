@@ -45,7 +45,7 @@ async def _preflight(probe: Endpoint, endpoint: Endpoint, want_pin: bool) -> Rea
     import aiohttp
 
     timeout = aiohttp.ClientTimeout(total=CHECK_TIMEOUT_S, sock_connect=10)
-    async with aiohttp.ClientSession(timeout=timeout, trust_env=True) as session:
+    async with aiohttp.ClientSession(timeout=timeout, trust_env=False) as session:
         models, server = await _models(session, probe)
         probe = replace(probe, model=_settled(probe, models))
         accepted = await _probe(session, probe, want_pin)
@@ -67,7 +67,7 @@ async def _models(session: "ClientSession", endpoint: Endpoint) -> tuple[list[st
         async with session.get(url, headers=endpoint.headers(), allow_redirects=False) as response:
             text, server = await response.text(errors="replace"), response.headers.get("server")
             _check_key(response.status, text, endpoint)
-            return (_ids(text, url) if response.status == 200 else None), server
+            return (_ids(text, url, endpoint) if response.status == 200 else None), server
     except (ClientError, TimeoutError) as err:
         why = endpoint.redact(str(err)) or type(err).__name__
         raise EndpointError(
@@ -76,12 +76,12 @@ async def _models(session: "ClientSession", endpoint: Endpoint) -> tuple[list[st
         ) from err
 
 
-def _ids(text: str, url: str) -> list[str]:
+def _ids(text: str, url: str, endpoint: Endpoint) -> list[str]:
     try:
         return [str(entry["id"]) for entry in json.loads(text)["data"]]
-    except (ValueError, KeyError, TypeError) as err:
+    except (ValueError, KeyError, TypeError, RecursionError) as err:
         raise EndpointError(
-            f"{url} answers, but not with a list of models: {text[:200]!r}", "endpoint-protocol"
+            f"{url} answers, but not with a list of models: {endpoint.excerpt(text, 200)!r}", "endpoint-protocol"
         ) from err
 
 
@@ -89,7 +89,7 @@ def _check_key(status: int, text: str, endpoint: Endpoint) -> None:
     if status in (401, 403):
         given = "the API key was refused" if endpoint.api_key else "an API key is needed (--api-key-env NAME)"
         raise EndpointError(
-            f"{endpoint.base_url} answers HTTP {status}: {given}. It said: {endpoint.redact(text[:300])}",
+            f"{endpoint.base_url} answers HTTP {status}: {given}. It said: {endpoint.excerpt(text, 300)}",
             "endpoint-auth",
         )
 
@@ -134,6 +134,6 @@ def _refusal(endpoint: Endpoint, answer: Answer) -> EndpointError:
     kind = kinds.get(answer.http or 0, "endpoint-protocol" if answer.status is Status.MALFORMED else "endpoint-refused")
     return EndpointError(
         f"{endpoint.base_url} did not answer a first short request to model {endpoint.model!r}: "
-        f"{endpoint.redact(answer.error)}",
+        f"{endpoint.excerpt(answer.error)}",
         kind,
     )

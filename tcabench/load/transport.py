@@ -3,9 +3,11 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from errno import EMFILE, ENFILE
 from typing import TYPE_CHECKING, Any
 
 from tcabench.clock import Clock
+from tcabench.errors import NotMeasured
 from tcabench.load.apis.events import Delta, EndpointApi, ProtocolError
 from tcabench.load.endpoint import Endpoint
 from tcabench.load.sse import SseDecoder
@@ -15,7 +17,8 @@ if TYPE_CHECKING:
     from aiohttp import ClientResponse, ClientSession
 
 Sink = Callable[[dict[str, Any]], None]
-BODY_EXCERPT = 500
+BODY_BYTES = 65_536
+FINISHED = ("stop", "length", "tool_calls", "function_call", "eos_token", "stop_sequence")
 
 
 @dataclass(slots=True)
@@ -30,11 +33,10 @@ class Answer:
     output_tok: int | None = None
     server_id: str | None = None
     retry_after_s: float = 0.0
-    done: bool = False
 
     def take(self, delta: Delta) -> None:
         """Keep what a payload said."""
-        self.finish = delta.finish_reason or self.finish
+        self.finish = self.finish or delta.finish_reason
         self.prompt_tok = delta.prompt_tok if delta.prompt_tok is not None else self.prompt_tok
         self.output_tok = delta.output_tok if delta.output_tok is not None else self.output_tok
         self.server_id = delta.server_id or self.server_id
@@ -95,8 +97,17 @@ async def _post(
     except (ClientPayloadError, ConnectionResetError) as err:
         answer.fail(Status.STREAM_CUT, f"the connection broke in mid-answer: {err}")
     except ClientError as err:
+        refuse_our_own(err)
         where = Status.UNREACHABLE if answer.http is None else Status.STREAM_CUT
         answer.fail(where, f"{type(err).__name__}: {err}")
+
+
+def refuse_our_own(err: Exception) -> None:
+    """A failure that is ours, not the server's, must not be counted as its. raises: NotMeasured."""
+    if getattr(err, "errno", None) in (EMFILE, ENFILE):
+        raise NotMeasured(
+            f"this machine allows too few open files for so many requests ({err}): ulimit -n", "client-limit"
+        )
 
 
 async def _follow(
@@ -105,37 +116,38 @@ async def _follow(
     """Read the stream; the time of a token is the moment its bytes were handed to us."""
     kind = response.headers.get("content-type", "")
     if "text/event-stream" not in kind:
-        excerpt = (await response.content.read(BODY_EXCERPT)).decode("utf-8", "replace")
+        excerpt = (await response.content.read(BODY_BYTES)).decode("utf-8", "replace")
         raise ProtocolError(f"a stream was asked for, but the answer is {kind or 'of no stated type'}: {excerpt!r}")
     decoder = SseDecoder()
     async for chunk in response.content.iter_any():
         now_ns = clock.now_ns()
         for payload in decoder.feed(chunk):
             if payload.strip() == b"[DONE]":
-                answer.done = True
                 continue
             delta = api.delta(payload)
             if delta.text is not None:
                 sink({"e": "chunk", "i": index, "t": now_ns, "s": delta.text})
             answer.take(delta)
-    if not answer.done and (decoder.pending or answer.finish is None):
-        answer.fail(Status.STREAM_CUT, "the stream ended without a finish_reason or [DONE]")
+    if answer.finish is None:
+        answer.fail(Status.STREAM_CUT, "the stream ended without a finish_reason")
+    elif answer.finish not in FINISHED:
+        answer.fail(Status.MALFORMED, f"finish_reason is {answer.finish!r}")
 
 
 async def _refused(response: "ClientResponse", answer: Answer) -> None:
     """Note a refusal with the beginning of its body."""
-    excerpt = (await response.content.read(BODY_EXCERPT)).decode("utf-8", "replace")
+    excerpt = (await response.content.read(BODY_BYTES)).decode("utf-8", "replace")
     status = Status.HTTP_5XX if response.status >= 500 else Status.HTTP_4XX
     if response.status == 429:
         status = Status.HTTP_429
         after = response.headers.get("retry-after", "")
-        answer.retry_after_s = float(after) if after.isdigit() else 1.0
+        answer.retry_after_s = float(after) if after.isascii() and after.isdigit() else 1.0
     answer.fail(status, f"HTTP {response.status}: {excerpt}")
 
 
 def _end_event(index: int, answer: Answer, endpoint: Endpoint, now_ns: int) -> dict[str, Any]:
     return {
         "e": "end", "i": index, "t": now_ns, "status": answer.status.value, "http": answer.http,
-        "err": endpoint.redact(answer.error), "finish": answer.finish, "prompt": answer.prompt_tok,
+        "err": endpoint.excerpt(answer.error), "finish": answer.finish, "prompt": answer.prompt_tok,
         "output": answer.output_tok, "sid": answer.server_id,
     }  # fmt: skip

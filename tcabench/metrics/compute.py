@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from tcabench.metrics.spec import Measured, MetricSpec
-from tcabench.metrics.spread import spread_rel
+from tcabench.metrics.spread import block_tokens, spread_rel
 from tcabench.records import Energy, NotMetered, Trace, Value, Window
 from tcabench.registry import Registry
 
@@ -53,4 +53,4 @@ def stat_rel(traces: Sequence[Trace], energy: Energy | NotMetered, window: Windo
 
     It is the one part of the uncertainty that measuring longer shrinks.
     """
-    return spread_rel(Measured(tuple(traces), window, energy))
+    return spread_rel(Measured(tuple(traces), window, energy), block_tokens)

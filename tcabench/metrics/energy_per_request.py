@@ -4,9 +4,8 @@ from math import fsum
 
 from tcabench.metrics.interval import per, widen
 from tcabench.metrics.spec import Measured, MetricSpec
-from tcabench.metrics.spread import spread_rel
-from tcabench.records import NotMetered, Status, Value
-from tcabench.timeline.align import share_between
+from tcabench.metrics.spread import block_requests, spread_rel
+from tcabench.records import NotMetered, Value
 
 
 def compute(m: Measured) -> dict[str, Value]:
@@ -18,11 +17,10 @@ def compute(m: Measured) -> dict[str, Value]:
         return {"": m.energy}
     if isinstance(m.energy.total, NotMetered):
         return {"": m.energy.total}
-    done = (t for t in m.traces if t.status is Status.OK)
-    requests = fsum(share_between(t, m.window.start_ns, m.window.end_ns) for t in done)
+    requests = fsum(block_requests(m, 1))
     if requests <= 0:
         return {"": NotMetered("no request was answered in the window")}
-    return {"": widen(per(m.energy.total, requests, "J/request"), spread_rel(m))}
+    return {"": widen(per(m.energy.total, requests, "J/request"), spread_rel(m, block_requests))}
 
 
 SPEC = MetricSpec("j_per_request", "J/request", lower_is_better=True, compute=compute)

@@ -2,7 +2,7 @@
 
 from tcabench.metrics.interval import per, widen
 from tcabench.metrics.spec import Measured, MetricSpec
-from tcabench.metrics.spread import spread_rel
+from tcabench.metrics.spread import block_tokens, spread_rel
 from tcabench.records import NotMetered, Status, Value
 from tcabench.timeline import output_tok, tokens_between
 
@@ -14,6 +14,9 @@ def tokens_in_window(m: Measured) -> float | NotMetered:
         return NotMetered(
             f"{uncounted} answers came without `usage` and no tokenizer was at hand to count them (--tokenizer)"
         )
+    beyond = sum(1 for t in m.traces if t.status is Status.OK and (t.output_tok or 0) > t.max_tok)
+    if beyond:
+        return NotMetered(f"in {beyond} answers `usage` counts more tokens than were asked for (max_tokens): it lies")
     tokens = tokens_between(m.traces, m.window.start_ns, m.window.end_ns)
     return tokens if tokens > 0 else NotMetered("no output token arrived in the window")
 
@@ -31,7 +34,7 @@ def energy_per_token(m: Measured) -> Value:
         return total
     if isinstance(tokens, NotMetered):
         return tokens
-    return widen(per(total, tokens, "J/token"), spread_rel(m))
+    return widen(per(total, tokens, "J/token"), spread_rel(m, block_tokens))
 
 
 def compute(m: Measured) -> dict[str, Value]:

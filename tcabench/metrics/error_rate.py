@@ -2,7 +2,7 @@
 
 from math import sqrt
 
-from tcabench.metrics.sample import began_ns
+from tcabench.metrics.sample import begun_in_window
 from tcabench.metrics.spec import Measured, MetricSpec
 from tcabench.records import NotMetered, Quantity, Status, Value
 
@@ -15,7 +15,7 @@ def compute(m: Measured) -> dict[str, Value]:
     Requests that we cancelled ourselves count as errors too: they were asked for and not answered.
     Source: Wilson, J. Am. Stat. Assoc. 22 (1927) 209, doi 10.1080/01621459.1927.10502953.
     """
-    begun = [t for t in m.traces if m.window.start_ns <= began_ns(t) < m.window.end_ns]
+    begun = list(begun_in_window(m))
     if not begun:
         return {"": NotMetered("no request began in the window")}
     n = len(begun)

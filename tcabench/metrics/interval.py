@@ -22,24 +22,27 @@ def per(q: Quantity, count: float, unit: str) -> Quantity:
     return Quantity(q.value / count, q.low / count, q.high / count, unit)
 
 
-def quantiles(sample_s: Sequence[float], what: str) -> dict[str, Value]:
+def quantiles(sample_s: Sequence[float], what: str, slower: int = 0) -> dict[str, Value]:
     """p50, p90 and p99 in s, each with the 95 % interval from its order statistics (no shape assumed).
 
     Nearest-rank: the q-quantile is the ceil(q*n)-th smallest value; the interval's ranks are
     n*q -+ 1.96*sqrt(n*q*(1-q)), rounded outwards. Where the upper rank lies past the largest value, the sample is
-    too small to bound that quantile from above (p99 takes 381 values), and the quantity is `open_above`.
+    too small to bound that quantile from above (p99 takes 381 values), and the quantity is `open_above`. `slower`
+    values are known only to lie above all others (requests given up on): a quantile among them is NotMetered.
     Source: David and Nagaraja, Order Statistics, 3rd ed., section 7.1.
     """
     ordered = sorted(sample_s)
     if not ordered:
         return {name: NotMetered(f"no {what} in the window") for name in QUANTILES}
-    return {name: one_quantile(ordered, q) for name, q in QUANTILES.items()}
+    return {name: one_quantile(ordered, q, slower) for name, q in QUANTILES.items()}
 
 
-def one_quantile(ordered: Sequence[float], q: float) -> Quantity:
-    """The q-quantile in s of an ordered sample that is not empty."""
-    n = len(ordered)
+def one_quantile(ordered: Sequence[float], q: float, slower: int) -> Value:
+    """The q-quantile in s of an ordered sample that is not empty, and of `slower` more values above it."""
+    known, n = len(ordered), len(ordered) + slower
+    if ceil(q * n) > known:
+        return NotMetered(f"it lies among the {slower} requests that were given up on before they were answered")
     half = 1.96 * sqrt(n * q * (1 - q))
     low, high = max(1, floor(n * q - half)), ceil(n * q + half)
     value = ordered[max(1, ceil(q * n)) - 1]
-    return Quantity(value, ordered[low - 1], ordered[min(high, n) - 1], "s", open_above=high > n)
+    return Quantity(value, ordered[min(low, known) - 1], ordered[min(high, known) - 1], "s", open_above=high > known)

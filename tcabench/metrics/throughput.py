@@ -5,9 +5,8 @@ from math import fsum, sqrt
 
 from tcabench.metrics.energy_per_token import tokens_in_window
 from tcabench.metrics.spec import Measured, MetricSpec
-from tcabench.metrics.spread import T_95, block_edges, block_tokens
-from tcabench.records import NotMetered, Quantity, Status, Value
-from tcabench.timeline.align import share_between
+from tcabench.metrics.spread import T_95, block_requests, block_tokens
+from tcabench.records import NotMetered, Quantity, Value
 from tcabench.units import seconds
 
 BLOCKS = 12
@@ -33,8 +32,7 @@ def tokens(m: Measured) -> dict[str, Value]:
 
 def requests(m: Measured) -> dict[str, Value]:
     """{"": answered requests / window length} in request/s, each by the share of its chunks inside."""
-    done = [t for t in m.traces if t.status is Status.OK]
-    per_block = [fsum(share_between(t, a, b) for t in done) for a, b in block_edges(m, BLOCKS)]
+    per_block = block_requests(m, BLOCKS)
     if fsum(per_block) <= 0:
         return {"": NotMetered("no request was answered in the window")}
     return {"": rate(per_block, seconds(m.window.end_ns - m.window.start_ns), "request/s")}

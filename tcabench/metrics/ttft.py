@@ -1,7 +1,7 @@
 """Time to first token."""
 
 from tcabench.metrics.interval import quantiles
-from tcabench.metrics.sample import answered_in_window, began_ns
+from tcabench.metrics.sample import answered_in_window, began_ns, given_up_on
 from tcabench.metrics.spec import Measured, MetricSpec
 from tcabench.records import Value
 from tcabench.units import seconds
@@ -9,11 +9,13 @@ from tcabench.units import seconds
 
 def compute(m: Measured) -> dict[str, Value]:
     """p50, p90, p99 in s from when the request was due (open loop) or sent (closed loop) to the arrival of its
-    first content-bearing chunk, over answered requests that began in the window.
+    first content-bearing chunk, over answered requests that began in the window; those given up on count as slower
+    than all.
 
     Counting from the due instant avoids coordinated omission; AIPerf and GuideLLM count from sending.
     """
-    return quantiles([seconds(t.chunk_ns[0] - began_ns(t)) for t in answered_in_window(m)], "first tokens")
+    first_s = [seconds(t.chunk_ns[0] - began_ns(t)) for t in answered_in_window(m)]
+    return quantiles(first_s, "first tokens", given_up_on(m))
 
 
 SPEC = MetricSpec("ttft", "s", lower_is_better=True, compute=compute)

@@ -29,6 +29,7 @@ class Tape:
         self._lock = threading.Lock()
         self._samples: list[PowerSample] = []
         self._handed_on = 0
+        self._faults_handed_on = 0
         self._latest: dict[str, PowerSample] = {}
         self._faults: list[Fault] = []
         self._broken: Exception | None = None
@@ -68,14 +69,18 @@ class Tape:
         with self._lock:
             self._faults.append({"t": t_ns, "event": event, "meter": meter, "why": why, **more})
 
-    def _hand_on(self, sink: Sink, clock: Clock) -> None:
+    def _hand_on(self, sink: Sink, fault_sink: Callable[[Fault], None], clock: Clock) -> None:
         with self._lock:
-            fresh = self._samples[self._handed_on :]
-            if self._broken is not None or not fresh:
+            fresh, faults = self._samples[self._handed_on :], self._faults[self._faults_handed_on :]
+            if self._broken is not None or not (fresh or faults):
                 return
             self._handed_on += len(fresh)
+            self._faults_handed_on += len(faults)
         try:
-            sink(fresh)
+            if fresh:
+                sink(fresh)
+            for fault in faults:
+                fault_sink(dict(fault))
         except Exception as err:  # noqa: BLE001 - whatever the sink met is kept, shown by broken() and raised at the end
             self._fault(clock.now_ns(), "sink_failed", "", f"{type(err).__name__}: {err}")
             with self._lock:
@@ -83,10 +88,12 @@ class Tape:
 
 
 @contextmanager
-def recording(meters: Sequence[Meter], clock: Clock, sink: Sink) -> Iterator[Tape]:
+def recording(
+    meters: Sequence[Meter], clock: Clock, sink: Sink, fault_sink: Callable[[Fault], None] | None = None
+) -> Iterator[Tape]:
     """A `Tape` that fills while the block runs: every meter is read at once, then on its schedule, then once more
     at the end, so that the tape covers the block. `sink` gets each sample at most 0.5 s after it was taken, from a
-    thread of its own. The meters stay open.
+    thread of its own, and `fault_sink` each fault in the same way. The meters stay open.
 
     raises: what `sink` raised, at the end of the block. Meters that fail do not end the block: see `Tape.faults`.
     """
@@ -95,7 +102,9 @@ def recording(meters: Sequence[Meter], clock: Clock, sink: Sink) -> Iterator[Tap
         threading.Thread(target=_Reader(meter, clock, tape, over).run, name=f"meter {meter.name}", daemon=True)
         for meter in meters
     ]
-    carrier = threading.Thread(target=_carry, args=(tape, sink, clock, drained), name="meter sink", daemon=True)
+    carrier = threading.Thread(
+        target=_carry, args=(tape, sink, fault_sink or _let_go, clock, drained), name="meter sink", daemon=True
+    )
     for thread in [*readers, carrier]:
         thread.start()
     try:
@@ -112,10 +121,14 @@ def recording(meters: Sequence[Meter], clock: Clock, sink: Sink) -> Iterator[Tap
         raise err
 
 
-def _carry(tape: Tape, sink: Sink, clock: Clock, drained: threading.Event) -> None:
+def _let_go(fault: Fault) -> None:
+    """Nobody asked for faults as they come; they are on the tape."""
+
+
+def _carry(tape: Tape, sink: Sink, fault_sink: Callable[[Fault], None], clock: Clock, drained: threading.Event) -> None:
     while not drained.wait(HAND_ON_S):
-        tape._hand_on(sink, clock)
-    tape._hand_on(sink, clock)
+        tape._hand_on(sink, fault_sink, clock)
+    tape._hand_on(sink, fault_sink, clock)
 
 
 class _Reader:

@@ -1,5 +1,5 @@
 """Is the answer what it claims to be? For now: its tokens, counted again with the model's own tokenizer."""
 
-from tcabench.quality.recount import recount
+from tcabench.quality.recount import load_tokenizer, recount
 
-__all__ = ["recount"]
+__all__ = ["load_tokenizer", "recount"]

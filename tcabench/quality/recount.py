@@ -17,20 +17,20 @@ def recount(traces: Sequence[Trace], tokenizer: Path | None) -> tuple[tuple[Trac
     """
     if tokenizer is None:
         return tuple(traces), {"recount": {"tokenizer": None, "why": "no tokenizer at hand (--tokenizer)"}}
-    path = tokenizer / "tokenizer.json" if tokenizer.is_dir() else tokenizer
-    encoder, digest = _load(path)
+    encoder, digest = load_tokenizer(tokenizer)
     texts = [trace.text for trace in traces]
     counts = [len(e.ids) for e in encoder.encode_batch(texts, add_special_tokens=False)]
     counted = tuple(replace(trace, recount_tok=n) for trace, n in zip(traces, counts, strict=True))
-    return counted, {"recount": {"tokenizer": path.name, "sha256": digest}}
+    return counted, {"recount": {"tokenizer": "tokenizer.json", "sha256": digest}}
 
 
-def _load(path: Path) -> tuple[Any, str]:
-    """The tokenizer and the sha256 of its file."""
+def load_tokenizer(tokenizer: Path) -> tuple[Any, str]:
+    """The tokenizer in a file or folder, and the sha256 of its file. raises: UsageError."""
     from hashlib import sha256
 
     from tokenizers import Tokenizer
 
+    path = tokenizer / "tokenizer.json" if tokenizer.is_dir() else tokenizer
     try:
         content = path.read_bytes()
         return Tokenizer.from_buffer(content), sha256(content).hexdigest()

@@ -133,6 +133,8 @@ def interval(value: str, low: str, high: str, unit: str, is_open: bool = False) 
         return Shown(value, unit, "", low, high)
     scale = scale_for(v, unit)
     v, a, b = v / scale.factor, a / scale.factor, b / scale.factor
+    if is_open:
+        return Shown(rounded(v, 3), scale.unit, "", rounded(a, 3), rounded(b, 3))
     if a == b:
         return Shown(counted(v), scale.unit, "", "", "")
     down, up = v - a, b - v

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any
 
 from tcabench.errors import NotVerified
@@ -13,6 +13,7 @@ from tcabench.verify.recompute import Raw, phase_marks
 
 PHASES = ("idle_start", "idle_end", "load_start", "load_stop", "drain_end")
 SLACK_NS = NS_PER_S  # marks and time-stamps are taken by different tasks
+TIMER_NS = 1_000_000  # a timer may ring that much early
 RECOUNT_REL = 0.02
 RECOUNT_TOK = 2  # per answer: servers count the end token, or a stop word, that the text does not show
 
@@ -33,6 +34,7 @@ def audit(raw: Raw, ledger: bytes) -> tuple[Audit, ...]:
         _audit("A-02", "token recount", warnings=recount(raw)),
         _audit("A-08", "run ledger", *_ledger(raw, ledger)),
         _audit("A-20", "requests within the run", faults=outside(raw)),
+        _audit("A-23", "requests as planned", faults=unplanned(raw)),
         _audit("A-21", "samples in order", faults=out_of_order(raw)),
         _audit("A-22", "phases in order", faults=phases(raw)),
     )
@@ -65,6 +67,28 @@ def outside(raw: Raw) -> Iterator[str]:
         if trace.sent_ns < first or (last is not None and trace.end_ns > last):
             yield f"request {trace.index} lies outside the run"
         seen.add(trace.index)
+
+
+def unplanned(raw: Raw) -> Iterator[str]:
+    """A-23: no request left out, none more than was planned, and timed from the instant that the plan says."""
+    indices = sorted(trace.index for trace in raw.traces)
+    if indices != list(range(len(indices))):
+        yield "requests are missing: their numbers have holes"
+    limit, slots = raw.plan["requests"], raw.plan["concurrency"]
+    if limit is not None and len(indices) > limit:
+        yield f"{len(indices)} requests where {limit} were planned"
+    if any((trace.due_ns is None) is (slots is None) for trace in raw.traces):
+        yield "requests are timed from a schedule in a closed loop, or from sending in an open one"
+    if any(trace.due_ns is not None and trace.due_ns > trace.sent_ns + TIMER_NS for trace in raw.traces):
+        yield "a request was sent before it was due"
+    if slots is not None and most_in_flight(raw) > slots:
+        yield f"{most_in_flight(raw)} requests in flight at once where {slots} were planned"
+
+
+def most_in_flight(raw: Raw) -> int:
+    """The most requests that were under way at one instant."""
+    steps = sorted([(t.end_ns, -1) for t in raw.traces] + [(t.sent_ns, 1) for t in raw.traces])
+    return max(accumulate(step for _, step in steps), default=0)
 
 
 def out_of_order(raw: Raw) -> Iterator[str]:

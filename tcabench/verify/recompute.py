@@ -10,6 +10,7 @@ from tcabench.evidence.canonical import read_canonical, read_json, read_lines
 from tcabench.evidence.document import judge_facts, result_document, without_window
 from tcabench.evidence.tables import read_channels, read_samples, read_traces
 from tcabench.metrics import compute, stat_rel
+from tcabench.plan import parse_plan
 from tcabench.policy import Policy, judge, parse_policy
 from tcabench.records import Channel, Energy, Judgement, PowerSample, Trace, Value, Window, WindowPlan
 from tcabench.timeline import steady_window
@@ -42,7 +43,7 @@ class Derived:
 def read_raw(members: Mapping[str, bytes]) -> Raw:
     """The members of a bundle as records. raises: NotVerified, or UsageError for a policy that is none."""
     return Raw(
-        plan=read_json(members["plan.json"], "plan.json"),
+        plan=_plan(members["plan.json"]),
         channels=read_channels(members["channels.json"]),
         traces=read_traces(members["requests.parquet"]),
         samples=read_samples(members["power.parquet"]),
@@ -50,6 +51,13 @@ def read_raw(members: Mapping[str, bytes]) -> Raw:
         policy=parse_policy(members["policy.yaml"]),
         result=read_canonical(members["result.json"], "result.json"),
     )
+
+
+def _plan(content: bytes) -> Mapping[str, Any]:
+    """The plan as it is saved, once it has passed the door that a run's own plan passes."""
+    document: Mapping[str, Any] = read_json(content, "plan.json")
+    parse_plan(content)
+    return document
 
 
 def derive(

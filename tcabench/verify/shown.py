@@ -1,10 +1,14 @@
 """What a page shows, held against the result that was signed."""
 
+import re
 from collections.abc import Iterator, Mapping
 from html.parser import HTMLParser
 from typing import Any
 
+from tcabench.errors import NotVerified
 from tcabench.evidence.slot import Page
+
+PLACE = re.compile(r"[0-9]{1,6}", re.ASCII)
 
 
 class _Numbers(HTMLParser):
@@ -23,8 +27,11 @@ class _Numbers(HTMLParser):
 def shown_numbers(page: Page) -> list[tuple[str, str | None]]:
     """(path in result.json, decimal string) of every number on the page, in its order."""
     parser = _Numbers()
-    parser.feed(page.without_blobs().decode("utf-8", "replace"))
-    parser.close()
+    try:
+        parser.feed(page.without_blobs().decode("utf-8", "replace"))
+        parser.close()
+    except AssertionError as err:  # what the library raises for declarations that no browser would take either
+        raise NotVerified(f"the page is not HTML that can be read: {err}", kind="page") from err
     return parser.found
 
 
@@ -41,7 +48,7 @@ def at_path(result: Any, path: str) -> str | None:
     for part in path.split("/"):
         if isinstance(result, Mapping):
             result = result.get(part)
-        elif isinstance(result, list) and part.isascii() and part.isdigit() and int(part) < len(result):
+        elif isinstance(result, list) and PLACE.fullmatch(part) and int(part) < len(result):
             result = result[int(part)]
         else:
             return None

@@ -12,7 +12,7 @@ from tcabench.evidence.dsse import Envelope, holds
 from tcabench.evidence.pack import check_manifest
 from tcabench.evidence.signers.file_key import fingerprint
 from tcabench.evidence.statement import Digests, build_statement, subjects
-from tcabench.policy import Policy, judge
+from tcabench.policy import BUILTIN, Policy, judge, load_policy
 from tcabench.records import Judgement, Outcome
 from tcabench.units import NS_PER_S
 from tcabench.verify.audits import audit
@@ -192,16 +192,26 @@ def _recompute(case: Case) -> Told:
     case.differences += differences(raw.result, expected)
     case.differences += _usable("statement", _unlike_statement, container, raw, expected)
     case.data_faults += case.differences
-    wrong = list(wrong_numbers(container.page, expected)) if container.page else []
+    wrong, shown = _page_numbers(container, expected)
     (case.page_faults if case.page_faults else case.data_faults).extend(wrong)
     faults = case.differences + wrong
     if faults:
         return Checked.FAIL, f"{len(faults)} differences: {'; '.join(faults[:5])}"
-    numbers = f", {len(shown_numbers(container.page))} on the page" if container.page else ""
+    numbers = f"; {shown} numbers on the page are these, its words are the signer's" if container.page else ""
     return Checked.OK, (
-        f"{len(expected['values'])} values from {len(raw.traces)} requests and {len(raw.samples)} readings{numbers}: "
-        "all the same"
+        f"{len(expected['values'])} values from {len(raw.traces)} requests and {len(raw.samples)} readings: all the "
+        f"same{numbers}"
     )
+
+
+def _page_numbers(container: Container, expected: dict[str, Any]) -> tuple[list[str], int]:
+    """What is wrong about the numbers on the page, and how many it has."""
+    if container.page is None:
+        return [], 0
+    try:
+        return list(wrong_numbers(container.page, expected)), len(shown_numbers(container.page))
+    except NotVerified as err:
+        return [str(err)], 0
 
 
 def _unlike_statement(container: Container, raw: Raw, expected: dict[str, Any]) -> list[str]:
@@ -229,13 +239,24 @@ def _policy(case: Case) -> Told:
         raise NotVerified("there are no values to judge")
     own = case.policy
     case.judgement = judge(own, case.derived.values, case.derived.facts) if own else case.derived.judgement
-    case.judged_by = f"your policy {own.id}" if own else f"the bundle's own policy {case.raw.policy.id}"
+    case.judged_by = f"your policy {own.id}" if own else f"the bundle's own policy {_named(case.raw.policy)}"
     incomplete = "" if case.opened().predicate["complete"] else "INCOMPLETE run, which can pass nothing: "
     told = f"{incomplete}{case.judgement.overall} under {case.judged_by}"
     if own is None:
         return Checked.NOT_CHECKED, f"none of yours was given (--policy); {told}"
+    if case.judgement.overall is Outcome.FAIL:
+        return Checked.FAIL, f"{told}: {case.judgement.reason}"
     passed = case.judgement.overall is Outcome.PASS and not incomplete
-    return (Checked.OK if passed else Checked.FAIL), f"{told}: {case.judgement.reason}"
+    return (Checked.OK if passed else Checked.NOT_CHECKED), f"{told}: {case.judgement.reason}"
+
+
+def _named(policy: Policy) -> str:
+    """The policy's id, and whether it is the built-in one of that name: anybody may call their own file so."""
+    if policy.id not in BUILTIN:
+        return policy.id
+    return (
+        policy.id if policy.digest == load_policy(policy.id).digest else f"{policy.id} (NOT the built-in of that name)"
+    )
 
 
 def _usable(what: str, use: Callable[..., Any], *given: Any) -> Any:

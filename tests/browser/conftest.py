@@ -24,7 +24,7 @@ ARGS = (
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> "Iterator[Browser]":
     """A headless browser without network services of its own; the tests fail where there is none."""
     from playwright.sync_api import sync_playwright

@@ -110,6 +110,11 @@ def assert_absent(secret: bytes, folder: Path) -> None:
     ("arguments", "kind", "says"),
     [
         (("--endpoint", "localhost:8000"), "endpoint-url", "not an http:// or https:// URL"),
+        (("--endpoint", ""), "endpoint-url", "not an http:// or https:// URL"),
+        (("--endpoint", "http://[::1/v1"), "endpoint-url", "not an http:// or https:// URL"),
+        (("--endpoint", "http://a..b/v1"), "endpoint-url", "not an http:// or https:// URL"),
+        (("--endpoint", "http://h:99999/v1"), "endpoint-url", "not an http:// or https:// URL"),
+        (("--tokenizer", __file__), "tokenizer", "is not a tokenizer.json"),
         (("--endpoint", "http://u:secret@h/v1"), "endpoint-url", "must not carry a user"),
         (("--workload", "chta"), "plugin", "Did you mean 'chat'?"),
         (("--policy", "letter-15"), "usage", "Did you mean 'letter-15k'?"),
@@ -196,6 +201,45 @@ def test_a_disk_that_is_full(tcabench: Cli, runs: Path) -> None:
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     said(done, 4, "disk-full")
     recovered(tcabench, runs)
+
+
+def test_a_run_under_way_is_not_recovered_from_under_it(
+    tcabench: Cli, runs: Path, under_way: tuple["subprocess.Popen[str]", FakeEndpoint]
+) -> None:
+    child, _ = under_way
+    said(tcabench("recover", run_folder(runs)), 4, "still-running")
+    child.send_signal(signal.SIGTERM)
+    _, err = child.communicate(timeout=60)
+    assert child.returncode == 130, err
+    recovered(tcabench, runs)
+
+
+def test_a_reader_that_goes_away_does_not_end_the_run(runs: Path) -> None:
+    """As in `tcabench run 2>&1 | head -1`: the verdict's exit code and the report stand."""
+    with fake_endpoint() as server:
+        command = [sys.executable, "-m", "tcabench", "run", "--endpoint", server.url, "--out", str(runs), *SHORT[:-1]]
+        child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=os.environ)
+        assert child.stdout
+        child.stdout.readline()
+        child.stdout.close()
+        assert child.wait(60) == 6  # too short a window for a verdict
+    assert (run_folder(runs) / "report.html").exists()
+
+
+def test_a_boundary_that_no_meter_sees_is_refused_before_the_load(tcabench: Cli, runs: Path) -> None:
+    with fake_endpoint() as server:
+        done = tcabench("run", "--endpoint", server.url, "--out", runs, "--boundary", "rack", *SHORT)
+    assert "the meters stand at chip" in said(done, 2, "boundary")
+    assert len(server.seen) == 1, "only the one request that asks whether the server works"
+
+
+def test_a_key_quoted_across_the_place_where_its_message_is_cut_stays_out(tcabench: Cli, runs: Path) -> None:
+    key = "sk-secret-0123456789"
+    with fake_endpoint(Script(status=400, body="x" * 490 + key)) as server:
+        arguments = ("run", "--endpoint", server.url, "--out", runs, "--api-key-env", "MY_KEY", *SHORT)
+        text = said(tcabench(*arguments, env={"MY_KEY": key}), 4, "endpoint-refused")
+    assert "sk-secret" not in text
+    assert_absent(b"sk-secret", runs)
 
 
 def test_recover_needs_something_to_recover(tcabench: Cli, tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from reference_engine.text import TextStream
 
 REPO = Path(__file__).resolve().parents[2]
 END = "<|end|>"
+HELLO = [{"role": "user", "content": "hello"}]
 TEMPLATE = (
     "{% for m in messages %}{{ m.role }}:{{ m.content }}"
     + END
@@ -191,3 +192,25 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Serve:
 def tiny_server(serve: Serve, tiny_folder: Path) -> Iterator[Served]:
     with serve(tiny_folder) as served:
         yield served
+
+
+@pytest.fixture(scope="session")
+def client(tiny_server: Any) -> Iterator[Any]:
+    from openai import OpenAI
+
+    with OpenAI(base_url=tiny_server.url + "/v1", api_key="unused", max_retries=0, timeout=60) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def ask(client: Any) -> Callable[..., Any]:
+    """A greedy chat of 12 tokens; keyword arguments change it."""
+
+    def send(messages: Any = None, **fields: Any) -> Any:
+        wanted = {"model": "tiny", "max_tokens": 12, "temperature": 0} | fields
+        ignore_eos = wanted.pop("ignore_eos", True)
+        return client.chat.completions.create(
+            messages=messages or HELLO, extra_body={"ignore_eos": ignore_eos}, **wanted
+        )
+
+    return send

@@ -75,9 +75,8 @@ def write_gguf(
         writer.add_tensor(name, array.astype(np.float16) if half and array.ndim == 2 else np.ascontiguousarray(array))
     for name, array in (extra or {}).items():
         writer.add_tensor(name, array)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
+    for write in (writer.write_header_to_file, writer.write_kv_data_to_file, writer.write_tensors_to_file):
+        write()
     writer.close()
     return file
 

@@ -32,7 +32,7 @@ PROMPTS = [[1, 2, 3], list(range(100)), [5] * 33, [200]]
 
 def paged_logits(engine: Engine, requests: list[Request]) -> dict[str, torch.Tensor]:
     """The last logits of each request, through the scheduler, the pages and whatever chunks the plan makes."""
-    last = {}
+    last: dict[str, torch.Tensor] = {}
     for request in requests:
         engine.submit(request)
     while engine.busy:

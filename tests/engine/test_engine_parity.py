@@ -59,7 +59,7 @@ def test_the_exported_tokenizer_makes_the_same_prompts(theirs: tuple[Any, Any], 
 def test_the_oracle_agrees_with_transformers_on_logits(
     theirs: tuple[Any, Any], default_checkpoint: Checkpoint, prompts: dict[str, list[int]]
 ) -> None:
-    for ids in list(prompts.values())[:4]:
+    for ids in list(prompts.values())[:2]:
         with torch.inference_mode():
             logits = theirs[0](torch.tensor([ids])).logits[0]
         assert float((dense_logits(default_checkpoint, ids) - logits).abs().max()) < 1e-3
@@ -98,7 +98,7 @@ def test_greedy_tokens_are_those_of_transformers(
     """A difference is a tie if the dense model itself could not tell the two tokens apart, else a fault."""
     ours = engine_tokens(default_checkpoint, default_tokenizer, prompts)
     wanted = their_tokens(*theirs, prompts, default_checkpoint.spec.eos_ids[0])
-    ties, faults = [], []
+    ties, faults = list[str](), list[str]()
     for name, ids in prompts.items():
         if ours[name] == wanted[name]:
             continue

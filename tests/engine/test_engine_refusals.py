@@ -80,12 +80,12 @@ def test_chats_that_are_refused(
     status, error, headers = send("/v1/chat/completions", CHAT | {"stream": stream} | change)
     assert (status, error["type"], error["code"]) == (400, "invalid_request_error", code)
     if param is not None:
-        assert error["param"].startswith(param)
+        assert error["param"] == param if param is None else error["param"].startswith(param)
     assert error["message"]
     assert headers["content-type"] == "application/json"
 
 
-BAD_COMPLETIONS: dict[str, tuple[dict[str, Any], str, str]] = {
+BAD_COMPLETIONS: dict[str, tuple[dict[str, Any], str, str | None]] = {
     "echo": ({"echo": True}, "invalid_value", "echo"),
     "suffix": ({"suffix": "x"}, "invalid_value", "suffix"),
     "best_of": ({"best_of": 2}, "invalid_value", "best_of"),
@@ -99,15 +99,17 @@ BAD_COMPLETIONS: dict[str, tuple[dict[str, Any], str, str]] = {
     "messages": ({"messages": []}, "unknown_field", "messages"),
     "half a character": ({"prompt": "\ud800"}, "invalid_value", "prompt"),
     "half a stop": ({"stop": ["\ud800"]}, "invalid_value", "stop"),
-    "half a field": ({"\ud800": 1}, "invalid_value", ""),
+    "half a field": ({"\ud800": 1}, "invalid_value", None),
 }
 
 
 @pytest.mark.parametrize(("change", "code", "param"), BAD_COMPLETIONS.values(), ids=BAD_COMPLETIONS)
-def test_completions_that_are_refused(send: Callable[..., Any], change: dict[str, Any], code: str, param: str) -> None:
+def test_completions_that_are_refused(
+    send: Callable[..., Any], change: dict[str, Any], code: str, param: str | None
+) -> None:
     status, error, _ = send("/v1/completions", COMPLETION | change)
     assert (status, error["type"], error["code"]) == (400, "invalid_request_error", code)
-    assert error["param"].startswith(param)
+    assert error["param"] == param if param is None else error["param"].startswith(param)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Text held back until it is certain: whole characters, and no piece of a stop string."""
 
+from collections.abc import Sequence
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 from reference_engine.text import TextStream
 
 
-def decode(tokens: list[int] | tuple[int, ...]) -> str:
+def decode(tokens: Sequence[int]) -> str:
     """One token per byte."""
     return bytes(tokens).decode(errors="replace")
 

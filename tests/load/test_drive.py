@@ -98,7 +98,7 @@ def test_answers_that_outlast_the_drain_are_cancelled() -> None:
         (Script(status=429, headers={"retry-after": "0"}, body="slow down"), Status.HTTP_429, "HTTP 429: slow down"),
         (Script(status=307, body=""), Status.HTTP_4XX, "HTTP 307"),
         (Script(cut_after=3), Status.STREAM_CUT, ""),
-        (Script(finish=False), Status.STREAM_CUT, "without a finish_reason or [DONE]"),
+        (Script(finish=False), Status.STREAM_CUT, "without a finish_reason"),
         (Script(garble=True), Status.MALFORMED, "not JSON: b'{oops'"),
         (Script(hang=True), Status.TIMEOUT, "no end within 0.5 s"),
     ],
@@ -155,3 +155,45 @@ def test_no_thread_is_left_behind() -> None:
     with fake_endpoint() as server:
         load(server, CLOSED)
     assert threading.active_count() <= before
+
+
+def test_requests_that_the_cap_holds_back_to_the_end_are_told() -> None:
+    """40 a second are due, the server answers 4 a second: most are never sent, and none may vanish."""
+    with fake_endpoint(Script(first_s=0.5)) as server:
+        traces, marks = load(server, Arrivals("constant", 2, 40.0), limit=None, measure_s=1.5, drain_s=2.0)
+    assert [t.index for t in traces] == list(range(len(traces)))
+    assert len(traces) >= 59
+    never = [t for t in traces if t.status is Status.CANCELLED]
+    assert len(never) >= 45
+    assert all("never sent" in t.error and t.due_ns is not None for t in never)
+    assert all(t.sent_ns <= marks["load_stop"] for t in traces if t.status is Status.OK)
+
+
+def test_one_dropped_connection_does_not_make_a_talking_server_lost() -> None:
+    with fake_endpoint(Script(gap_s=0.3)) as server:
+        traces, _ = load(server, Arrivals("closed", 2, None), limit=2, lost_after_s=0.5)
+    assert [t.status for t in traces] == [Status.OK] * 2
+
+
+@pytest.mark.parametrize(
+    ("payload", "status"),
+    [
+        (b'{"object":"error","message":"out of memory"}', Status.MALFORMED),
+        (b'{"choices":[{"delta":{},"finish_reason":"error"}]}', Status.MALFORMED),
+        (b'{"choices":[{"delta":{},"finish_reason":5}]}', Status.MALFORMED),
+        (b'{"choices":[],"usage":{"completion_tokens":100000000000000000000}}', Status.MALFORMED),
+        (b"[" * 100_000, Status.MALFORMED),
+    ],
+)
+def test_a_payload_that_says_it_failed_is_no_answer(payload: bytes, status: Status) -> None:
+    with fake_endpoint(Script(extra=payload)) as server:
+        traces, _ = load(server, Arrivals("closed", 1, None), limit=1)
+    assert [t.status for t in traces] == [status]
+
+
+def test_half_a_surrogate_pair_can_be_written_down() -> None:
+    payload = b'{"choices":[{"delta":{"content":"\\ud83d"},"finish_reason":null}]}'
+    with fake_endpoint(Script(extra=payload)) as server:
+        traces, _ = load(server, Arrivals("closed", 1, None), limit=1)
+    assert traces[0].text.endswith("?")
+    traces[0].text.encode()

@@ -136,3 +136,34 @@ def test_more_energy_never_looks_more_frugal(tokens: int, joules: float, rel: fl
     assert isinstance(less, Quantity)
     assert isinstance(more, Quantity)
     assert less.low > more.low
+
+
+def test_requests_given_up_on_count_as_slower_than_all() -> None:
+    answered = [trace(i, 21 + i * 0.03, 0.05, 0.01, 2) for i in range(1000)]
+    timed_out = [trace(1000 + i, 30, 0.1, 0.1, 0, status=Status.TIMEOUT, output_tok=None) for i in range(20)]
+    values = compute(["ttft", "e2e"], [*answered, *timed_out], energy(1), WINDOW)
+    assert number(values["e2e.p50"]) == pytest.approx(0.06)
+    assert "among the 20 requests that were given up on" in why(values["e2e.p99"])
+    p99 = compute(["ttft"], [*answered, *timed_out[:5]], energy(1), WINDOW)["ttft.p99"]
+    assert isinstance(p99, Quantity)
+    assert p99.open_above
+
+
+def test_a_server_that_counts_more_than_was_asked_for_gets_no_figure() -> None:
+    values = compute(DEFAULT_METRICS, [trace(0, 30, 0.1, 0.1, 5, output_tok=5000)], energy(1), WINDOW)
+    for name in ("j_per_output_token", "output_tokens_per_kwh", "output_tokens_per_s"):
+        assert "more tokens than were asked for" in why(values[name])
+
+
+def test_the_spread_of_energy_per_request_is_that_of_requests() -> None:
+    """Energy follows the tokens exactly, and requests are long in one block and short in the next."""
+    lengths = (100, 10)
+    traces = [trace(i, 20.1 + i * 5, 0.01, 0.001, lengths[i % 2]) for i in range(12)]
+    whole = energy(660.0)
+    follows = type(whole)(*(getattr(whole, n) for n in whole.__slots__[:-1]), (100.0, 10.0) * 6)
+    values = compute(["j_per_output_token", "j_per_request"], traces, follows, WINDOW)
+    token, request = values["j_per_output_token"], values["j_per_request"]
+    assert isinstance(token, Quantity)
+    assert isinstance(request, Quantity)
+    assert token.high / token.value < 1.001
+    assert request.high / request.value > 1.4

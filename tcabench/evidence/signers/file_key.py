@@ -147,6 +147,8 @@ def _private_bytes(path: Path) -> bytes:
 def _show_public(key: FileKey) -> None:
     """Keep the public half beside the key, for trust files of others."""
     path = public_path(key.path)
+    if path.exists() and path.read_bytes() != key.public_pem:
+        path.unlink()  # of the key that was here before: handed out, it would have people trust the wrong one
     if not path.exists():
         with suppress(FileExistsError):
             _write_new(path, key.public_pem, 0o644)

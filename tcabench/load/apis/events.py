@@ -7,6 +7,9 @@ from typing import Any, Protocol
 from tcabench.load.endpoint import Endpoint
 from tcabench.records import Request
 
+QUOTED_BYTES = 2_000  # of a payload that is not the protocol; cut further once the API key is out of it
+MOST_TOK = 2**31
+
 
 class ProtocolError(ValueError):
     """Bytes that are not the protocol; the message quotes the beginning of them."""
@@ -42,26 +45,29 @@ def parsed(payload: bytes) -> dict[str, Any]:
     """`payload` as a JSON object. raises: ProtocolError quoting it."""
     try:
         document = json.loads(payload)
-    except ValueError as err:
-        raise ProtocolError(f"not JSON: {payload[:200]!r}") from err
+    except (ValueError, RecursionError) as err:
+        raise ProtocolError(f"not JSON: {payload[:QUOTED_BYTES]!r}") from err
     if not isinstance(document, dict):
-        raise ProtocolError(f"not a JSON object: {payload[:200]!r}")
+        raise ProtocolError(f"not a JSON object: {payload[:QUOTED_BYTES]!r}")
     return document
 
 
-def envelope(document: dict[str, Any], text: str | None, finish: str | None) -> Delta:
-    """A Delta with the parts that chat and completions share: usage, id, error."""
+def envelope(document: dict[str, Any], text: str | None, finish: object) -> Delta:
+    """A Delta with the parts that chat and completions share: usage, id, error. Half a surrogate pair, which no
+    UTF-8 can hold, becomes "?"."""
     usage = document.get("usage") or {}
-    error = document.get("error")
+    error = document.get("error") or (document if document.get("object") == "error" else None)
     if not isinstance(usage, dict):
         raise ProtocolError(f"usage is not an object: {usage!r}")
+    if not isinstance(finish, str | None):
+        raise ProtocolError(f"finish_reason is {finish!r}")
     return Delta(
-        text=text,
+        text=None if text is None else text.encode("utf-8", "replace").decode("utf-8"),
         finish_reason=finish,
         prompt_tok=count(usage.get("prompt_tokens")),
         output_tok=count(usage.get("completion_tokens")),
         server_id=document["id"] if isinstance(document.get("id"), str) else None,
-        error=json.dumps(error)[:500] if error else None,
+        error=json.dumps(error) if error else None,
     )
 
 
@@ -69,8 +75,8 @@ def count(value: object) -> int | None:
     """A token count, or None where there is none. raises: ProtocolError for anything else."""
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise ProtocolError(f"a token count is {value!r}")
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < MOST_TOK:
+        raise ProtocolError(f"a token count is {str(value)[:40]}")
     return value
 
 

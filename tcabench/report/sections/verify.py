@@ -12,10 +12,20 @@ STEPS = (
         "the page and the evidence are whole, of known format and within size limits, with one signature slot",
     ),
     ("hashes", "every file of the evidence has the digest and size its manifest states, up to one root"),
-    ("signatures", "the signatures hold over the signed bytes, and the keys are ones you trust, in their roles"),
-    ("time", "when it was signed, and whether the keys were valid then"),
-    ("recompute", "every number is derived again from the raw samples and must agree in all ten digits"),
-    ("audits", "the evidence is consistent with itself: counts, gaps, order of events, every started run listed"),
+    ("signatures", "the signatures hold over the signed bytes, and every key is one you trust"),
+    (
+        "time",
+        "when it was signed: the signer's own word, held against the run's clock; there are no time-stamp tokens yet",
+    ),
+    (
+        "recompute",
+        "every number of the result is derived again from the raw samples and must agree in all ten digits, and "
+        "so must the number behind each figure of the page; the words around it are the signer's",
+    ),
+    (
+        "audits",
+        "the evidence agrees with itself: counts, order of requests, readings and phases, the ledger of runs",
+    ),
     ("policy", "the clauses are judged again, by your policy if you give one, not by the page's"),
 )
 NOT_PROVEN = (
