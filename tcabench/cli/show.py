@@ -27,10 +27,17 @@ LABELS = {
 }  # fmt: skip
 
 
+class Output(Console):
+    """stdout. A reader that goes away ends the printing, not the command: its exit code is the verdict."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+
+
 def console() -> Console:
     """stdout, wide enough for a path when it is not a terminal."""
-    plain = Console()
-    return plain if plain.is_terminal else Console(width=120)
+    terminal = Output()
+    return terminal if terminal.is_terminal else Output(width=120)
 
 
 def plain(text: str, style: str = "") -> Text:
