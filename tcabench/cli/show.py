@@ -76,7 +76,12 @@ def _cells(value: Mapping[str, Any]) -> tuple[str | Text, ...]:
         return Text("-"), plain(value["not_metered"], "dim"), ""
     number, low, high = (_short(value[part]) for part in ("value", "low", "high"))
     if value["low"] == value["high"] and not value.get("open_above"):
-        return f"{float(value['value']):.10g}", "exact", "" if value["unit"] == "1" else value["unit"]
+        whole = float(value["value"]).is_integer()
+        return (
+            f"{float(value['value']):.10g}" if whole else number,
+            "exact",
+            "" if value["unit"] == "1" else value["unit"],
+        )
     if value.get("open_above"):
         high = "open"
     return number, f"{low} … {high}", "" if value["unit"] == "1" else value["unit"]
