@@ -23,7 +23,9 @@ app = typer.Typer(
 app.command("run")(run.run)
 app.command("verify")(verify.verify)
 app.command("recover")(recover.recover)
-app.command("serve", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(serve.serve)
+app.command(
+    "serve", add_help_option=False, context_settings={"allow_extra_args": True, "ignore_unknown_options": True}
+)(serve.serve)
 app.add_typer(model.app, name="model")
 
 

@@ -7,6 +7,6 @@ import typer
 
 
 def serve(context: typer.Context) -> None:
-    """Serve the bundled reference engine, an OpenAI-compatible server. `tcabench serve -- --help` lists its options."""
+    """Serve the bundled reference engine, an OpenAI-compatible server; all options are the engine's own."""
     sys.stdout.flush()
     os.execv(sys.executable, [sys.executable, "-m", "reference_engine", "serve", *context.args])

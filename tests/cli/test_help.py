@@ -26,6 +26,16 @@ def test_nothing_heavy_is_imported_for_help() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_serve_hands_everything_to_the_engine(tcabench: Cli) -> None:
+    done = tcabench("serve", "--help")
+    assert done.returncode == 0
+    assert "--request-log" in done.stdout
+    wrong = tcabench("serve", "--model", "/nowhere/model.gguf")
+    assert wrong.returncode == 2
+    assert "Traceback" not in wrong.stderr
+    assert "/nowhere/model.gguf" in wrong.stderr
+
+
 def test_version(tcabench: Cli) -> None:
     assert tcabench("--version").stdout.strip() == f"tcabench {__version__}"
 
