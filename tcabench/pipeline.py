@@ -4,6 +4,7 @@ A run is `measure`, then `conclude`; the recovery of a run that broke off is `co
 journal, so nothing that a report says depends on what only the running process knew.
 """
 
+import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from tcabench.evidence import (
     result_document,
     seal,
 )
+from tcabench.evidence.canonical import plain
 from tcabench.kit import Kit, ledger_path
 from tcabench.load import LoadPlan, drive, fold
 from tcabench.plan import RunPlan, parse_plan
@@ -81,9 +83,15 @@ def conclude(folder: Path, tokenizer: Path | None, signer: Signer, complete: boo
     record = RunRecord(
         run_id=plan.run_id, complete=complete, plan=document, sut=_sut(kept), channels=kept.channels,
         samples=kept.samples, traces=traces, window=found.window, energy=found.energy, values=found.values,
-        judgement=found.judgement, quality=quality, events=events,
+        judgement=found.judgement, quality=as_kept(quality), events=tuple(as_kept(event) for event in events),
     )  # fmt: skip
     return _sealed(folder, record, policy, signer)
+
+
+def as_kept(document: Mapping[str, Any]) -> dict[str, Any]:
+    """A document as it will be read from the bundle: the page is made of the same, down to the order of its keys."""
+    kept: dict[str, Any] = json.loads(plain(document))
+    return kept
 
 
 def last_ns(kept: JournalRead) -> int:
@@ -124,7 +132,7 @@ def _sealed(folder: Path, record: RunRecord, policy: Policy, signer: Signer) -> 
         policy_yaml=policy.yaml_bytes,
         ledger=ledger.read_bytes() if ledger.exists() else b"",
         render=lambda tcab: render(
-            record, result, tcab, f"{record.run_id}.tcab", signer_facts(signer), public_rows(record)
+            record, result, tcab, f"{record.run_id}.tcab", signer_facts(signer.keyid), public_rows(record)
         ),
         signer=signer,
         signed_at_ns=now_ns,
@@ -135,11 +143,11 @@ def _sealed(folder: Path, record: RunRecord, policy: Policy, signer: Signer) -> 
     return Concluded(record, result, sealed, code)
 
 
-def signer_facts(signer: Signer) -> dict[str, str]:
+def signer_facts(keyid: str) -> dict[str, str]:
     """What the page shows of the signer's key."""
     from tcabench.evidence.signers.file_key import fingerprint
 
-    return {"fingerprint": fingerprint(signer.keyid), "key_id": signer.keyid, "algorithm": "Ed25519"}
+    return {"fingerprint": fingerprint(keyid), "key_id": keyid, "algorithm": "Ed25519"}
 
 
 def public_rows(record: RunRecord) -> list[dict[str, Any]]:
@@ -163,7 +171,5 @@ def _document(kept: JournalRead, folder: Path, name: str) -> bytes:
 
 
 def _sut(kept: JournalRead) -> dict[str, Any]:
-    import json
-
     sut: dict[str, Any] = json.loads(kept.documents.get("sut.json", b"{}"))
     return sut

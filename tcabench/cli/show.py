@@ -120,8 +120,8 @@ def _banner(done: "Concluded") -> Iterator[Text]:
     yield Text(f"report   {sealed.report}\nevidence {sealed.tcab}\nverify   tcabench verify {sealed.report}")
 
 
-def show_verification(found: "Verification") -> None:
-    """The seven steps, what they found, and the word at the end."""
+def show_verification(found: "Verification", on_page: str = "") -> None:
+    """The seven steps, what they found, what is to be said of the page, and the word at the end."""
     out = console()
     table = Table(title=plain(found.path), title_justify="left")
     for name in ("step", "", "outcome", "detail"):
@@ -131,6 +131,8 @@ def show_verification(found: "Verification") -> None:
     out.print(table)
     for words in (*found.differences, *found.warnings):
         out.print(plain(words, "yellow"))
+    if on_page:
+        out.print(plain(on_page))
     if found.complete is False:
         out.print(Text("INCOMPLETE: this run broke off; nothing in it can pass.", style="bold yellow"))
     if found.judgement:

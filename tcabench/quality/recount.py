@@ -21,7 +21,7 @@ def recount(traces: Sequence[Trace], tokenizer: Path | None) -> tuple[tuple[Trac
     texts = [trace.text for trace in traces]
     counts = [len(e.ids) for e in encoder.encode_batch(texts, add_special_tokens=False)]
     counted = tuple(replace(trace, recount_tok=n) for trace, n in zip(traces, counts, strict=True))
-    return counted, {"recount": {"tokenizer": "tokenizer.json", "sha256": digest}}
+    return counted, {"recount": {"sha256": digest, "tokenizer": "tokenizer.json"}}
 
 
 def load_tokenizer(tokenizer: Path) -> tuple[Any, str]:

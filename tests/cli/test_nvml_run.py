@@ -53,3 +53,4 @@ def test_energy_from_the_counter_reaches_grade_e2(
     assert any("driver" in name for name in sut)
     check = tcabench("verify", folder / "report.html", "--policy", "letter-15k")
     assert check.returncode == 0, check.stdout
+    assert "word for word, picture for picture" in " ".join(check.stdout.split())
