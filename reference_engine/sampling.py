@@ -31,13 +31,19 @@ def _sample(row: Tensor, request: Request) -> int:
 
     Source of the nucleus: Holtzman et al., arXiv 1904.09751: the fewest best tokens whose probability reaches top_p.
     """
-    scaled = row.double() / request.sampling.temperature
-    probability, order = scaled.softmax(-1).sort(descending=True, stable=True)
-    reached = probability.cumsum(-1)
-    if request.sampling.top_p < 1:
-        reached = reached[: int(torch.searchsorted(reached, request.sampling.top_p)) + 1]
+    wide = row.double()
+    probability = ((wide - wide.max()) / request.sampling.temperature).softmax(-1)
+    if request.sampling.top_p == 1:  # no nucleus, no need to sort
+        return _drawn(probability.cumsum(-1), request)
+    best, order = probability.sort(descending=True, stable=True)
+    reached = best.cumsum(-1)
+    return int(order[_drawn(reached[: int(torch.searchsorted(reached, request.sampling.top_p)) + 1], request)])
+
+
+def _drawn(reached: Tensor, request: Request) -> int:
+    """The place in a cumulative distribution at which this request's uniform number falls."""
     at = torch.searchsorted(reached, _uniform(request) * float(reached[-1]), right=True)
-    return int(order[min(int(at), len(reached) - 1)])
+    return min(int(at), len(reached) - 1)
 
 
 def _uniform(request: Request) -> float:

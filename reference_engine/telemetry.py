@@ -1,6 +1,7 @@
 """What the engine reports about itself: Prometheus metrics, and one JSON line per finished request."""
 
 import json
+import sys
 import time
 from pathlib import Path
 from typing import IO
@@ -84,6 +85,7 @@ class RequestLog:
     def __init__(self, file: Path) -> None:
         """raises: OSError when `file` cannot be opened for appending."""
         self._out: IO[str] = file.open("a", encoding="utf-8")
+        self._is_broken = False
 
     def stepped(self, plan: StepPlan, took_ns: int, scheduler: Scheduler) -> None:
         """Steps are not logged."""
@@ -100,5 +102,10 @@ class RequestLog:
             "finished_unix_s": round(time.time(), 6),
             "preempted": request.preempted,
         }
-        self._out.write(json.dumps(line) + "\n")
-        self._out.flush()
+        try:
+            self._out.write(json.dumps(line) + "\n")
+            self._out.flush()
+        except OSError as err:  # a full disk costs the log, not the server
+            if not self._is_broken:
+                print(f"the request log cannot be written any more: {err}", file=sys.stderr, flush=True)
+            self._is_broken = True

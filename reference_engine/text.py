@@ -10,10 +10,12 @@ Decode = Callable[[Sequence[int]], str]
 class TextStream:
     """Feed tokens with `push`; it returns the text that has become certain. `stopped` once a stop string was met."""
 
-    def __init__(self, decode: Decode, stops: Sequence[str] = ()) -> None:
+    def __init__(self, decode: Decode, stops: Sequence[str] = (), context: Sequence[int] = ()) -> None:
+        """`context`: tokens shown before, after which the new ones are to be read (some decoders drop the space in
+        front of the very first token)."""
         self._decode, self._stops = decode, tuple(stops)
-        self._tokens: list[int] = []
-        self._shown_tok = self._read_tok = 0
+        self._tokens: list[int] = list(context)
+        self._shown_tok, self._read_tok = 0, len(self._tokens)
         self._held = ""
         self.stopped = False
 

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from reference_engine.config import EngineConfig, ModelSpec
+from reference_engine.errors import EngineError
 
 
 class KvTable:
@@ -17,8 +18,13 @@ class KvTable:
     def __init__(self, spec: ModelSpec, config: EngineConfig) -> None:
         self.page_tok, self.heads, self.head_dim = config.page_tok, spec.kv_heads, spec.head_dim
         shape = (config.pages, config.page_tok * spec.kv_heads * spec.head_dim)
-        self._keys = [torch.from_numpy(np.zeros(shape, np.float32)) for _ in range(spec.layers)]
-        self._values = [torch.from_numpy(np.zeros(shape, np.float32)) for _ in range(spec.layers)]
+        try:
+            self._keys = [torch.from_numpy(np.zeros(shape, np.float32)) for _ in range(spec.layers)]
+            self._values = [torch.from_numpy(np.zeros(shape, np.float32)) for _ in range(spec.layers)]
+        except (MemoryError, ValueError) as err:
+            raise EngineError(
+                f"a cache of {config.pages * config.page_tok} tokens does not fit: {err}", "config"
+            ) from err
 
     def write(self, layer: int, slots: Tensor, keys: Tensor, values: Tensor) -> None:
         """Store keys and values (n, kv_heads, head_dim) at `slots` (n,), slot = page * page_tok + offset."""

@@ -204,9 +204,12 @@ def _read(file: Path) -> "FastTokenizer":
     from tokenizers import Tokenizer as FastTokenizer
 
     try:
-        return FastTokenizer.from_file(str(file))
+        fast = FastTokenizer.from_file(str(file))
     except Exception as err:  # the binding raises bare Exception
         raise ModelError(f"{file} is damaged: {err}", "model-damaged") from err
+    fast.no_truncation()  # what was last set in training is kept in the file, and would cut or pad prompts in silence
+    fast.no_padding()
+    return fast
 
 
 def _is_byte_level(fast: "FastTokenizer") -> bool:

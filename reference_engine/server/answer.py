@@ -6,6 +6,7 @@ from typing import Any
 
 from reference_engine.model.tokenizer import Tokenizer
 from reference_engine.request import Delta, Request, TokenLogprob
+from reference_engine.text import REPLACEMENT
 
 
 @dataclass(slots=True)
@@ -88,10 +89,23 @@ class Answer:
             offsets.append(offset)
             offset += len(delta.text)
         reports = [delta.logprob for delta in deltas if delta.logprob]
-        name = self.tokenizer.token_text
         return {
-            "tokens": [name(report.token) for report in reports],
+            "tokens": [self._label(report.token) for report in reports],
             "token_logprobs": [report.logprob for report in reports],
-            "top_logprobs": [{name(token): logprob for token, logprob in report.top} for report in reports],
+            "top_logprobs": [self._top(report) for report in reports],
             "text_offset": offsets,
         }
+
+    def _top(self, report: TokenLogprob) -> dict[str, float]:
+        """The best tokens and the one that was drawn, by name; of two with one name the better stays."""
+        named: dict[str, float] = {}
+        for token, logprob in (*report.top, (report.token, report.logprob)):
+            named.setdefault(self._label(token), logprob)
+        return named
+
+    def _label(self, token: int) -> str:
+        """A token's text, or its bytes where they are no whole characters: half characters would all look alike."""
+        text = self.tokenizer.token_text(token)
+        if REPLACEMENT not in text:
+            return text
+        return "bytes:" + "".join(f"\\x{byte:02x}" for byte in self.tokenizer.token_bytes(token))

@@ -15,6 +15,7 @@ from reference_engine.errors import RequestError
 from reference_engine.request import Delta
 from reference_engine.server import refuse
 from reference_engine.server.answer import Answer
+from reference_engine.server.limit import BodyLimit
 from reference_engine.server.service import Service
 from reference_engine.server.wire import ChatRequest, Common, CompletionRequest
 
@@ -32,6 +33,7 @@ def build_app(service: Service) -> FastAPI:
 
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     refuse.install(app)
+    app.add_middleware(BodyLimit, context_tok=service.context_tok)
     _add_inference(app, service)
     _add_status(app, service)
     return app

@@ -5,10 +5,13 @@ import threading
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 
 from reference_engine.engine import Engine
 from reference_engine.errors import RequestError
 from reference_engine.request import Delta, Request
+
+ENDING = RequestError("the server is shutting down", "shutting_down", 503)
 
 
 class Bridge:
@@ -49,11 +52,11 @@ class Bridge:
 
         raises: RequestError when it cannot be served.
         """
-        if self.failure is not None:
-            raise _failed(self.failure)
         answer = self._answers[request.id] = asyncio.Queue()
         ended = False
         try:
+            if self.failure is not None:  # looked at once we are known: whoever is known when it fails is told
+                raise _failed(self.failure)
             self._post(self._submitted, request)
             while not ended:
                 item = await answer.get()
@@ -83,7 +86,8 @@ class Bridge:
                 self._hand_out(self.engine.step())
         except Exception as err:  # noqa: BLE001 (the thread's last words: every asker is told, and /health says so)
             self.failure = f"{type(err).__name__}: {err}"
-            self._tell_all(self.failure)
+            self._tell_all(_failed(self.failure))
+            self._write_off()
 
     def _take_in(self) -> bool:
         """Wait for work and accept it; False when it is time to end."""
@@ -108,8 +112,18 @@ class Bridge:
         if items := [(delta.request_id, delta) for delta in deltas]:
             self._deliver_soon(items)
 
-    def _tell_all(self, why: str) -> None:
-        self._deliver_soon([(name, _failed(why)) for name in tuple(self._answers)])
+    def last_call(self) -> None:
+        """Tell everyone who still waits that the server ends now; from the event loop."""
+        self._deliver([(name, ENDING) for name in tuple(self._answers)])
+
+    def _tell_all(self, why: RequestError) -> None:
+        self._deliver_soon([(name, why) for name in tuple(self._answers)])
+
+    def _write_off(self) -> None:
+        """Log and count what was under way when the engine failed. The engine may be in any state by now."""
+        for request in [*self.engine.scheduler.running, *self.engine.scheduler.waiting]:
+            with suppress(Exception):
+                self.engine.cancel(request, "failed")
 
     def _deliver_soon(self, items: Sequence[tuple[str, Delta | RequestError]]) -> None:
         """From the engine's thread into the event loop, unless that has closed meanwhile."""

@@ -1,5 +1,6 @@
 """The listening process: load, bind, say so on stdout in one JSON line, serve until told to stop."""
 
+import asyncio
 import json
 import os
 import signal
@@ -24,7 +25,7 @@ from reference_engine.server.bridge import Bridge
 from reference_engine.server.service import Service
 from reference_engine.telemetry import Metrics, RequestLog
 
-DRAIN_S = 30
+DRAIN_S, LAST_CALL_S = 30, 2
 KEEP_ALIVE_S = 75  # longer than clients keep idle connections, or they would send into one that is just being closed
 
 
@@ -62,15 +63,21 @@ def serve(plan: ServePlan) -> None:
         timeout_keep_alive=KEEP_ALIVE_S,
         server_header=False,
     )
-    _Server(config, ready).run(sockets=[listening])
+    _Server(config, ready, service.bridge).run(sockets=[listening])
 
 
 class _Server(uvicorn.Server):
-    """Prints the ready line once connections are really accepted."""
+    """Prints the ready line once connections are really accepted, and ends the last answers in good form."""
 
-    def __init__(self, config: uvicorn.Config, ready: dict[str, Any]) -> None:
+    def __init__(self, config: uvicorn.Config, ready: dict[str, Any], bridge: Bridge) -> None:
         super().__init__(config)
-        self._ready = ready
+        self._ready, self._bridge = ready, bridge
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Drain; who still waits shortly before the time is over gets an error and not a broken connection."""
+        last_call = asyncio.get_running_loop().call_later(DRAIN_S - LAST_CALL_S, self._bridge.last_call)
+        await super().shutdown(sockets)
+        last_call.cancel()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -131,6 +138,6 @@ def _bind(host: str, port: int) -> socket.socket:
 
 def _watch_stdin() -> None:
     """Ask this process to end when whoever holds the other end of stdin has gone."""
-    while os.read(sys.stdin.fileno(), 4096):
+    while os.read(0, 4096):
         pass
     os.kill(os.getpid(), signal.SIGTERM)

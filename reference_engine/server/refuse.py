@@ -77,4 +77,6 @@ async def _http(request: Request, err: Exception) -> Response:
         return _respond(
             RequestError(f"{what} is not allowed; try the other of GET and POST", "method_not_allowed", 405)
         )
+    if status == 413 and isinstance(err, HTTPException):
+        return _respond(RequestError(err.detail, "body_too_large", 413))
     return _respond(RequestError(f"{what}: {err}", "http_error", status))

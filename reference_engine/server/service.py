@@ -14,6 +14,7 @@ from reference_engine.server.wire import ChatRequest, Common, CompletionRequest
 from reference_engine.telemetry import Metrics
 from reference_engine.text import TextStream
 
+CONTEXT_TOK = 8  # a completion goes on from its prompt: its first token is decoded after the last ones of that
 COMPLETION_DEFAULT_TOK = 16  # OpenAI's default for /v1/completions; chat may use all the context
 
 
@@ -64,6 +65,14 @@ class Service:
             raise RequestError("stream_options is for streams; set stream", "invalid_value", 400, "stream_options")
         if not ids:
             raise RequestError("the prompt has no tokens", "invalid_value", 400, "prompt")
+        vocab = self.bridge.engine.spec.vocab
+        if not 0 <= min(ids) <= max(ids) < vocab:  # a tokenizer may know tokens that the model has no row for
+            raise RequestError(
+                f"a token id is outside the model's 0 to {vocab - 1}",
+                "invalid_value",
+                400,
+                "messages" if chat else "prompt",
+            )
         room = self.context_tok - len(ids)
         if room < 1:
             raise RequestError(
@@ -81,7 +90,8 @@ class Service:
             ignore_eos=wire.ignore_eos,
         )
         name = ("chatcmpl-" if chat else "cmpl-") + secrets.token_hex(12)
-        request = Request(name, len(ids), ids, sampling, TextStream(self.tokenizer.decode, wire.stops()))
+        text = TextStream(self.tokenizer.decode, wire.stops(), () if chat else ids[-CONTEXT_TOK:])
+        request = Request(name, len(ids), ids, sampling, text)
         return Answer(request, self.tokenizer, self.name, f"fp_{self.weights_sha256[:12]}", int(time.time()), chat)
 
     def _prompt_ids(self, wire: CompletionRequest) -> list[int]:
@@ -92,12 +102,7 @@ class Service:
             prompt = prompt[0]
         if isinstance(prompt, str):
             return self.tokenizer.encode(prompt, add_special=True)
-        ids = [token for token in prompt if isinstance(token, int)]
-        if any(not 0 <= token < self.bridge.engine.spec.vocab for token in ids):
-            raise RequestError(
-                f"token ids run from 0 to {self.bridge.engine.spec.vocab - 1}", "invalid_value", 400, "prompt"
-            )
-        return ids
+        return [token for token in prompt if isinstance(token, int)]
 
 
 def _chat_max_tok(wire: ChatRequest) -> int | None:

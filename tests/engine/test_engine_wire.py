@@ -207,7 +207,10 @@ def test_completion_logprobs(client: Any) -> None:
     assert len(choice.logprobs.tokens) == len(choice.logprobs.token_logprobs) == len(choice.logprobs.text_offset) == 9
     assert choice.logprobs.text_offset[0] == 0
     assert choice.logprobs.text_offset == sorted(choice.logprobs.text_offset)
-    assert all(len(top) <= 2 for top in choice.logprobs.top_logprobs)
+    drawn = zip(choice.logprobs.tokens, choice.logprobs.token_logprobs, choice.logprobs.top_logprobs, strict=True)
+    for token, logprob, top in drawn:  # greedy: the drawn token is the best of its two
+        assert len(top) == 2
+        assert top[token] == logprob == max(top.values())
     chunks = list(client.completions.create(**fields, logprobs=2, stream=True))[:-1]
     assert [chunk.choices[0].logprobs.text_offset[0] for chunk in chunks] == choice.logprobs.text_offset
 
