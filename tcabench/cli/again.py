@@ -29,7 +29,8 @@ def page_again(report: Path, found: Verification) -> str:
     from tcabench.report import render
 
     page = split_page(report.read_bytes())
-    record, result = _record(page.evidence or next(report.parent.glob("*.tcab")).read_bytes())
+    run_id = found.statement["predicate"]["run_id"] if found.statement else ""
+    record, result = _record(page.evidence or (report.parent / f"{run_id}.tcab").read_bytes())
     name, rows = f"{record.run_id}.tcab", public_rows(record)
     for signature in found.signatures:
         again = render(record, result, page.evidence, name, signer_facts(signature.keyid), rows)

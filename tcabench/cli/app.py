@@ -10,7 +10,6 @@ import typer
 from tcabench import __version__
 from tcabench.cli import model, recover, run, serve, verify
 from tcabench.errors import TcaError
-from tcabench.report.text import visible
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -50,6 +49,8 @@ def main() -> None:
     try:
         app()
     except TcaError as err:
+        from tcabench.report.text import visible
+
         typer.secho(f"error[{err.kind}]: {visible(str(err))}", err=True, fg=typer.colors.RED)
         for note in getattr(err, "__notes__", ()):
             typer.echo(note, err=True)

@@ -83,7 +83,7 @@ async def _post(
     session: "ClientSession", api: EndpointApi, endpoint: Endpoint, request: Request, answer: Answer,
     clock: Clock, sink: Sink,
 ) -> None:  # fmt: skip
-    from aiohttp import ClientError, ClientPayloadError
+    from aiohttp import ClientError
 
     url, body = endpoint.base_url + api.path, api.body(request, endpoint)
     try:
@@ -94,12 +94,12 @@ async def _post(
                 await _follow(response, api, request.index, answer, clock, sink)
             else:
                 await _refused(response, answer)
-    except (ClientPayloadError, ConnectionResetError) as err:
-        answer.fail(Status.STREAM_CUT, f"the connection broke in mid-answer: {err}")
-    except ClientError as err:
+    except (ClientError, ConnectionResetError) as err:
         refuse_our_own(err)
-        where = Status.UNREACHABLE if answer.http is None else Status.STREAM_CUT
-        answer.fail(where, f"{type(err).__name__}: {err}")
+        if answer.http is None:
+            answer.fail(Status.UNREACHABLE, f"{type(err).__name__}: {err}")
+        else:
+            answer.fail(Status.STREAM_CUT, f"the connection broke in mid-answer: {err}")
 
 
 def refuse_our_own(err: Exception) -> None:

@@ -8,10 +8,10 @@ from typing import Any
 from tcabench.errors import NotVerified
 from tcabench.evidence.ledger import read_ledger
 from tcabench.records import Status
+from tcabench.timeline.window import PHASES
 from tcabench.units import NS_PER_S
 from tcabench.verify.recompute import Raw, phase_marks
 
-PHASES = ("idle_start", "idle_end", "load_start", "load_stop", "drain_end")
 SLACK_NS = NS_PER_S  # marks and time-stamps are taken by different tasks
 TIMER_NS = 1_000_000  # a timer may ring that much early
 RECOUNT_REL = 0.02

@@ -24,6 +24,11 @@ def test_nothing_heavy_is_imported_for_help() -> None:
     code = f"import sys, tcabench.cli.app; print([n for n in {HEAVY!r} if n in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+    code = "import sys, tcabench.cli.app; print(*(n for n in sys.modules if n.startswith('tcabench.')))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    inside = [name for name in done.stdout.split() if name.count(".") > 1]
+    assert inside
+    assert all(name.startswith("tcabench.cli.") for name in inside), inside
 
 
 def test_serve_hands_everything_to_the_engine(tcabench: Cli) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 from tcabench.report.charts import budget_chart
 from tcabench.report.sections import Section
-from tcabench.report.view import Facts, at, cell, float_at, number
+from tcabench.report.view import Facts, at, cell, number
 
 
 def build(facts: Facts) -> dict[str, Any]:
@@ -21,8 +21,8 @@ def component(facts: Facts, i: int) -> dict[str, Any]:
         "source": str(found.get("source", "")),
         "down": number(facts, f"{path}/down_rel", "1", 2),
         "up": number(facts, f"{path}/up_rel", "1", 2),
-        "down_pc": 100 * (float_at(facts, f"{path}/down_rel") or 0.0),
-        "up_pc": 100 * (float_at(facts, f"{path}/up_rel") or 0.0),
+        "down_pc": 100 * float(found["down_rel"]),
+        "up_pc": 100 * float(found["up_rel"]),
     }
 
 
