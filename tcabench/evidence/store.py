@@ -68,7 +68,7 @@ class Journal:
     def samples(self, samples: Sequence[PowerSample]) -> None:
         """Append readings. raises: EvidenceError, or ValueError for NaN."""
         if samples:
-            self._put(POWER, b"".join(_line([s.t_ns, s.read_ns, s.channel, s.value]) for s in samples))
+            self._put(POWER, b"".join(_line(_row(sample)) for sample in samples))
 
     def flush(self) -> None:
         """Hand everything to the kernel now. raises: EvidenceError."""
@@ -223,8 +223,15 @@ def _objects(lines: Sequence[Any], name: str) -> tuple[dict[str, Any], ...]:
     return tuple(lines)
 
 
+def _row(sample: PowerSample) -> list[Any]:
+    """A reading as it is written; the meter's own stamp only where it has one."""
+    row = [sample.t_ns, sample.read_ns, sample.channel, sample.value]
+    return row if sample.device_ns is None else [*row, sample.device_ns]
+
+
 def _sample(line: Any, path: Path) -> PowerSample:
     match line:
-        case [int(t_ns), int(read_ns), str(channel), int() | float() as value] if not isinstance(value, bool):
-            return PowerSample(t_ns, read_ns, channel, float(value))
+        case [int(t_ns), int(read_ns), str(channel), int() | float() as value, *stamp] if not isinstance(value, bool):
+            if stamp == [] or (len(stamp) == 1 and type(stamp[0]) is int):
+                return PowerSample(t_ns, read_ns, channel, float(value), *stamp)
     raise EvidenceError(f"{path}: {line!r} is not a reading", kind="journal-damaged")

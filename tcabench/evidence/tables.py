@@ -6,15 +6,16 @@ from typing import Any
 
 from tcabench.errors import EvidenceError, NotVerified
 from tcabench.evidence.canonical import plain, read_json
-from tcabench.records import Channel, Kind, PowerSample, Status, Trace
+from tcabench.records import Channel, Instrument, Kind, PowerSample, Role, Status, Trace
 
 MAX_ROWS = 5_000_000
 MAX_VALUES = 200_000_000
 MAX_TABLE_BYTES = 400_000_000
 MAX_NAME = 1_000
 BATCH_ROWS = {"requests.parquet": 8, "power.parquet": 65_536}  # a request may hold megabytes of text
-NUMBERS = {"gain_low", "gain_high", "resolution"}
-COUNTS = {"update_ns", "period_ns"}
+NUMBERS = {"gain_low", "gain_high", "resolution", "modulus", "class_pct"}
+COUNTS = {"update_ns", "period_ns", "average_ns"}
+FLAGS = {"is_estimate", "has_own_clock"}
 REQUIRED = {"index", "prompt_id", "max_tok", "sent_ns", "end_ns", "chunk_ns", "status", "error", "text"}
 
 
@@ -72,7 +73,8 @@ def _sample_schema() -> Any:
     import pyarrow as pa
 
     types = {"t_ns": pa.int64(), "read_ns": pa.int64(), "channel": pa.string(), "value": pa.float64()}
-    return pa.schema([pa.field(name, kind, nullable=False) for name, kind in types.items()])
+    types["device_ns"] = pa.int64()
+    return pa.schema([pa.field(name, kind, nullable=name == "device_ns") for name, kind in types.items()])
 
 
 def _write(rows: list[dict[str, Any]], schema: Any, name: str) -> bytes:
@@ -142,15 +144,16 @@ def _channel(row: Any) -> Channel:
         raise TypeError("not an object")
     for field in fields(Channel):
         value = row[field.name]
-        if not isinstance(value, _types(field.name)) or (isinstance(value, bool) != (field.name == "is_estimate")):
+        if not isinstance(value, _types(field.name)) or (isinstance(value, bool) != (field.name in FLAGS)):
             raise TypeError(f"{field.name} is {value!r}")
-    return Channel(**{**row, "kind": Kind(row["kind"])})
+    named = {"kind": Kind(row["kind"]), "role": Role(row["role"]), "instrument": Instrument(row["instrument"])}
+    return Channel(**{**row, **named})
 
 
 def _types(field: str) -> tuple[type, ...]:
     if field in NUMBERS:
         return (int, float)
-    return (int,) if field in COUNTS else (bool,) if field == "is_estimate" else (str,)
+    return (int,) if field in COUNTS else (bool,) if field in FLAGS else (str,)
 
 
 def _utf8(row: dict[str, Any]) -> dict[str, Any]:

@@ -2,10 +2,10 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from tcabench.errors import TcaError, UsageError
-from tcabench.records import Channel
+from tcabench.records import Channel, ClockReading, Reading
 from tcabench.registry import Registry
 
 Fact = Mapping[str, Any]
@@ -23,8 +23,9 @@ class Meter(Protocol):
         """The streams that `read` feeds; the same ones from opening to closing."""
         ...
 
-    def read(self) -> list[tuple[str, float]]:
-        """(channel id, value in the channel's unit), as of now; a channel may be left out where it has no news.
+    def read(self) -> Sequence[Reading | tuple[str, float]]:
+        """(channel id, value in the channel's unit), as of now; a channel may be left out where it has no news. A
+        meter with a clock of its own gives `Reading`s with its stamps, several of one channel where it kept them.
 
         raises: MeterError, saying what to do; the next call may succeed again.
         """
@@ -36,6 +37,15 @@ class Meter(Protocol):
 
     def close(self) -> None:
         """Release the device; a second call does nothing."""
+        ...
+
+
+@runtime_checkable
+class ClockedMeter(Meter, Protocol):
+    """A meter that stamps its readings by a clock of its own (`Channel.has_own_clock`), and can be asked the time."""
+
+    def device_time(self) -> ClockReading:
+        """The meter's present time. The sampler notes its own clock before and after the call. raises: MeterError."""
         ...
 
 

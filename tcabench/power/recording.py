@@ -9,7 +9,7 @@ from typing import Any
 from tcabench.clock import Clock
 from tcabench.errors import MeterError
 from tcabench.power.meter import Meter
-from tcabench.records import PowerSample
+from tcabench.records import PowerSample, Reading
 from tcabench.units import NS_PER_S, seconds
 
 Sink = Callable[[Sequence[PowerSample]], None]
@@ -177,7 +177,7 @@ class _Reader:
             self._fault("meter_back", f"read again after {self._failed} failed readings", count=self._failed)
             self._failed = 0
         read_ns = after_ns - before_ns
-        taken = [PowerSample(before_ns + read_ns // 2, read_ns, id_, value) for id_, value in values]
+        taken = [PowerSample(before_ns + read_ns // 2, read_ns, *Reading(*one)) for one in values]
         self._tape._add([sample for sample in taken if self._is_sound(sample)])
 
     def _count_failure(self, err: MeterError) -> None:

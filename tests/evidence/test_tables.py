@@ -60,7 +60,9 @@ def test_channels_come_back_exactly():
 @pytest.mark.parametrize(
     "news",
     [
-        {"kind": "heat"},
+        {"kind": "warmth"},
+        {"role": "boss"},
+        {"has_own_clock": "yes"},
         {"gain_low": "1"},
         {"gain_low": True},
         {"is_estimate": 0},
