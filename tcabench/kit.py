@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from tcabench.clock import Clock, SystemClock, wall_anchor
+from tcabench.energy import BOUNDARIES
+from tcabench.energy.boundary import domains_inside
 from tcabench.errors import Interrupted, TcaError, UsageError
 from tcabench.evidence import Journal, Signer, append_ledger
 from tcabench.evidence.signers.file_key import open_file_key
@@ -18,15 +20,17 @@ from tcabench.load import Endpoint, preflight
 from tcabench.load.bundled import bundled_engine
 from tcabench.load.endpoint import checked_url, is_loopback
 from tcabench.metrics import DEFAULT_METRICS
-from tcabench.plan import RunOptions, RunPlan, decide
+from tcabench.plan import RunOptions, RunPlan, decide, parse_plan, planned_marker
 from tcabench.policy import load_policy
 from tcabench.power import Fault, Meter, open_meters
 from tcabench.provenance import host_facts, server_facts
 from tcabench.quality import load_tokenizer
-from tcabench.records import Kind, PowerSample, Workload
+from tcabench.records import Channel, Instrument, Kind, PowerSample, Role, Workload
+from tcabench.site import Site, load_site
 from tcabench.workload import load_workload
 
 Watch = Callable[[str, Any], None]
+MARKER_S = 64.0  # what the fit of a meter's delay needs: see timeline.lag
 
 
 def ledger_path() -> Path:
@@ -68,12 +72,16 @@ class Kit:
         if phase == "load_stop":
             self.watch("phase", ("drain", 0.0))
 
-    def rest(self, idle_s: float) -> None:
+    def take_marker(self, event: dict[str, Any]) -> None:
+        """One step of a marker's request, or an edge of a chip: evidence, but no part of the load."""
+        self.journal.event(event if "event" in event else {"t": event["t"], "event": "marker_request", "step": event})
+
+    def rest(self, idle_s: float, phase: str) -> None:
         """Leave the server alone for `idle_s`, so that its idle power is known."""
-        self.watch("phase", ("idle", idle_s))
-        self.mark("idle_start", self.clock.now_ns())
+        self.watch("phase", (phase.replace("_", " "), idle_s))
+        self.mark(f"{phase}_start", self.clock.now_ns())
         self.clock.sleep(idle_s)
-        self.mark("idle_end", self.clock.now_ns())
+        self.mark(f"{phase}_end", self.clock.now_ns())
 
 
 @contextmanager
@@ -89,7 +97,9 @@ def open_kit(options: RunOptions, watch: Watch) -> Iterator[tuple[RunPlan, Kit]]
         load_tokenizer(options.tokenizer)
     key, signer = api_key(options.api_key_env), own_signer(options.key, options.key_passphrase_env)
     run_id = time.strftime("%Y%m%dT%H%M%SZ-", time.gmtime()) + secrets.token_hex(3)
-    plan = decide(run_id, replace(options, endpoint=url), workload, policy.id, policy.digest, DEFAULT_METRICS)
+    site = None if options.site is None else load_site(options.site)
+    said = None if site is None else site.model_dump(mode="json")
+    plan = decide(run_id, replace(options, endpoint=url), workload, policy.id, policy.digest, DEFAULT_METRICS, said)
     folder = options.out / run_id
     with ExitStack() as stack:
         journal = stack.enter_context(Journal(folder))
@@ -97,15 +107,15 @@ def open_kit(options: RunOptions, watch: Watch) -> Iterator[tuple[RunPlan, Kit]]
         _begin(journal, plan, policy.yaml_bytes)
         endpoint, ready = _endpoint(stack, options, url, key, folder, watch)
         found = preflight(endpoint, workload.pin_output)
-        meters = _open_meters(options.meters, found.endpoint.base_url, ready, watch)
+        meters = _open_meters(_asked_for(options, site), found.endpoint.base_url, ready, watch)
         for meter in meters:
             stack.callback(meter.close)
-        _check_boundary(meters, options.boundary)
-        plan = _settled(plan, found.endpoint, ready, meters)
+        plan = _settled(plan, found.endpoint, ready, meters, options)
         if workload.pin_output and not plan.pinned:
             watch("note", "output length is not pinned: the server refuses ignore_eos, so answers may be shorter")
         _write_down(journal, plan, host_facts() | server_facts(found.said, ready), meters)
-        watch("power_channels", [c.id for m in meters for c in m.channels() if c.kind is Kind.POWER])
+        inside = domains_inside(_channels(meters), plan.boundary)
+        watch("power_channels", [domain.power.id for domain in inside if domain.power])
         tokenizer = options.tokenizer or _own_tokenizer(ready)
         yield plan, Kit(folder, SystemClock(), workload, found.endpoint, meters, journal, tokenizer, signer, watch)
 
@@ -172,6 +182,14 @@ def _endpoint(
     return Endpoint(ready["listening"] + "/v1", ready["model"], options.api, options.timeout_s), ready
 
 
+def _asked_for(options: RunOptions, site: Site | None) -> tuple[str, ...]:
+    """The meters named on the command line and those of the site; the site's alone where none were named."""
+    described = site.meter_names() if site else ()
+    if options.meters is None:
+        return described or ("auto",)
+    return (*options.meters, *(name for name in described if name not in options.meters))
+
+
 def _open_meters(names: Sequence[str], base_url: str, ready: Mapping[str, Any] | None, watch: Watch) -> list[Meter]:
     """The meters asked for. `auto` looks only where the work is: at no meter of this machine for a server elsewhere,
     and at no idle GPU beside an engine that runs on the CPU."""
@@ -181,7 +199,7 @@ def _open_meters(names: Sequence[str], base_url: str, ready: Mapping[str, Any] |
     if list(names) == ["auto"] and ready is not None:
         names = ["estimate"]
         watch("note", "power is estimated (grade E0): the bundled engine runs on the CPU, which no meter here sees")
-    meters = open_meters(names)
+    meters = open_meters(names, apart=True)
     for meter in meters:
         chosen = meter.facts().get("chosen")
         why = f": {chosen['value']}" if chosen and chosen["value"] != "named" else ""
@@ -189,22 +207,43 @@ def _open_meters(names: Sequence[str], base_url: str, ready: Mapping[str, Any] |
     return meters
 
 
-def _check_boundary(meters: Sequence[Meter], boundary: str) -> None:
-    """A run whose meters all stand elsewhere would end without a single joule. raises: UsageError."""
-    there = {channel.boundary for meter in meters for channel in meter.channels()}
-    if there and boundary not in there:
-        raise UsageError(f"--boundary {boundary}: the meters stand at {', '.join(sorted(there))}", "boundary")
+def _channels(meters: Sequence[Meter]) -> list[Channel]:
+    return [channel for meter in meters for channel in meter.channels()]
 
 
-def _settled(plan: RunPlan, endpoint: Endpoint, ready: Mapping[str, Any] | None, meters: Sequence[Meter]) -> RunPlan:
-    """The plan with what the server's answers settled."""
+def _boundary(meters: Sequence[Meter], asked: str | None) -> str:
+    """The boundary asked for, else the outermost one at which the system under test is metered: a narrower one would
+    only flatter it. raises: UsageError where the meters all stand elsewhere: the run would end without a joule."""
+    loads = [channel for channel in _channels(meters) if channel.role is Role.LOAD]
+    there = {channel.boundary for channel in loads if channel.kind in (Kind.POWER, Kind.ENERGY)}
+    if asked is None:
+        return max(there, key=BOUNDARIES.index, default="chip")
+    if there and asked not in there and asked != "facility":
+        raise UsageError(f"--boundary {asked}: the meters stand at {', '.join(sorted(there))}", "boundary")
+    return asked
+
+
+def _marker_s(meters: Sequence[Meter], asked: float | None) -> float:
+    """How long the load marker is, in s: none where the device's own meters, read by our clock, are all there is."""
+    if asked is not None:
+        return asked
+    remote = (Instrument.METER, Instrument.BMC)
+    return MARKER_S if any(c.instrument in remote and c.role is Role.LOAD for c in _channels(meters)) else 0.0
+
+
+def _settled(
+    plan: RunPlan, endpoint: Endpoint, ready: Mapping[str, Any] | None, meters: Sequence[Meter], options: RunOptions
+) -> RunPlan:
+    """The plan with what the server's answers and the meters settled."""
     news = {
         "model": endpoint.model,
         "model_sha256": ready["weights_sha256"] if ready else None,
         "pinned": plan.workload.pin_output and endpoint.sends_ignore_eos,
         "meters": tuple(meter.name for meter in meters),
+        "boundary": _boundary(meters, options.boundary),
+        "marker": planned_marker(_marker_s(meters, options.marker_s), plan.arrivals),
     }
-    return plan.model_copy(update=news)
+    return parse_plan(plan.model_copy(update=news).model_dump_json().encode())
 
 
 def _write_down(journal: Journal, plan: RunPlan, facts: dict[str, Any], meters: Sequence[Meter]) -> None:
@@ -212,7 +251,7 @@ def _write_down(journal: Journal, plan: RunPlan, facts: dict[str, Any], meters: 
     of_meters = {f"{meter.name}.{name}": fact for meter in meters for name, fact in meter.facts().items()}
     journal.write("plan.json", plan.model_dump(mode="json"))
     journal.write("sut.json", facts | of_meters)
-    journal.write("channels.json", write_channels([c for meter in meters for c in meter.channels()]))
+    journal.write("channels.json", write_channels(_channels(meters)))
 
 
 def _own_tokenizer(ready: Mapping[str, Any] | None) -> Path | None:

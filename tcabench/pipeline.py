@@ -23,16 +23,18 @@ from tcabench.evidence import (
 )
 from tcabench.evidence.canonical import plain
 from tcabench.kit import Kit, ledger_path
-from tcabench.load import LoadPlan, drive, fold
+from tcabench.load import LoadPlan, drive, fold, play_marker
 from tcabench.plan import RunPlan, parse_plan
 from tcabench.policy import Policy, parse_policy, standing
 from tcabench.power import recording
 from tcabench.quality import recount
-from tcabench.records import NotMetered, Outcome, Quantity, RunRecord
+from tcabench.records import Arrivals, NotMetered, Outcome, Quantity, RunRecord
+from tcabench.timeline import chips
+from tcabench.units import seconds
 from tcabench.verify.recompute import derive, phase_marks
 from tcabench.workload import expand
 
-TAIL_S = 1.0  # meters tell of an instant up to this late: the window's last one must be on the tape too
+LEAST_TAIL_S, MOST_TAIL_S = 1.0, 120.0
 VERDICT_EXIT = {Outcome.PASS: 0, Outcome.FAIL: 3}
 
 
@@ -53,15 +55,37 @@ def run(plan: RunPlan, kit: Kit) -> Concluded:
 
 
 def measure(plan: RunPlan, kit: Kit) -> None:
-    """Idle, then load, with every meter running and every event in the journal as it happens."""
+    """Idle, marker, load, idle, with every meter running and every event in the journal as it happens."""
     requests = expand(kit.workload, plan.seed, plan.load_arrivals())
     load = LoadPlan(plan.load_arrivals(), plan.phases(), plan.requests)
     with recording(kit.meters, kit.clock, kit.take_samples, kit.take_fault):
-        kit.rest(plan.window.idle_s)
+        kit.rest(plan.window.idle_s, "idle")
+        if plan.marker:
+            mark_load(plan, kit)
         kit.watch("phase", ("load", plan.window.warmup_s + plan.window.measure_s))
         drive(requests, kit.endpoint, load, kit.clock, kit.take_request, kit.mark)
-        kit.clock.sleep(TAIL_S)
+        kit.rest(plan.window.idle_s, "idle_after")
+        kit.clock.sleep(tail_s(kit))
     kit.journal.flush()
+
+
+def mark_load(plan: RunPlan, kit: Kit) -> None:
+    """A pseudo-random load before the real one: what every meter is lined up by."""
+    marker = plan.marker
+    if marker is None:
+        return
+    kit.watch("phase", ("marker", marker.chips * marker.chip_s))
+    requests = expand(kit.workload, plan.seed + 1, Arrivals("closed", marker.concurrency, None))
+    pattern = chips(plan.seed, marker.chips)
+    play_marker(
+        requests, kit.endpoint, pattern, marker.chip_s, marker.concurrency, kit.clock, kit.take_marker, kit.mark
+    )
+
+
+def tail_s(kit: Kit) -> float:
+    """How late the slowest meter tells of an instant: the last one of the run must be on the tape too."""
+    late_ns = [2 * (c.update_ns + c.average_ns) for meter in kit.meters for c in meter.channels()]
+    return min(MOST_TAIL_S, max([LEAST_TAIL_S, *map(seconds, late_ns)]))
 
 
 def conclude(folder: Path, tokenizer: Path | None, signer: Signer, complete: bool) -> Concluded:

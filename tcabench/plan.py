@@ -10,7 +10,10 @@ from tcabench import __version__
 from tcabench.door import Door, checked
 from tcabench.errors import UsageError
 from tcabench.records import Arrivals, WindowPlan, Workload
+from tcabench.site import parse_site
 
+MARKER_CHIPS = 16
+OPEN_LOOP = 8  # requests in flight while the marker is on, where the load itself has no such number
 Seconds = Annotated[float, Field(ge=0, le=7 * 86_400, allow_inf_nan=False)]
 
 
@@ -40,6 +43,15 @@ class PlannedPolicy(Door):
     digest: str
 
 
+class PlannedMarker(Door):
+    """The load marker before the load: so many pseudo-random chips of `chip_s`, `concurrency` requests in flight in
+    each that is on."""
+
+    chips: Annotated[int, Field(ge=8, le=1024)]
+    chip_s: Annotated[float, Field(gt=0, le=600)]
+    concurrency: Annotated[int, Field(ge=1, le=100_000)]
+
+
 class RunPlan(Door):
     """A run, decided. `endpoint` is null for the bundled engine, whose port says nothing; `concurrency` repeats
     the closed loop's for policies that bind to it; `pinned` says whether the server takes `ignore_eos`."""
@@ -59,6 +71,8 @@ class RunPlan(Door):
     seed: Annotated[int, Field(ge=0, lt=2**53)]
     pinned: bool
     meters: tuple[str, ...]
+    marker: PlannedMarker | None
+    site: dict[str, Any] | None
     boundary: Literal["chip", "node", "rack", "facility"]
     metrics: Annotated[tuple[str, ...], Field(min_length=1, max_length=100)]
     policy: PlannedPolicy
@@ -68,6 +82,8 @@ class RunPlan(Door):
         closed_at = self.arrivals.concurrency if self.arrivals.kind == "closed" else None
         if self.concurrency != closed_at:
             raise ValueError(f"concurrency is {self.concurrency}, but the arrivals say {closed_at}")
+        if self.site is not None:
+            parse_site(self.site)
         if len(set(self.metrics)) != len(self.metrics):
             raise ValueError("metrics: each is named once")
         return self
@@ -110,19 +126,28 @@ class RunOptions:
     timeout_s: float = 300.0
     api_key_env: str | None = None
     tokenizer: Path | None = None
-    meters: tuple[str, ...] = ("auto",)
+    meters: tuple[str, ...] | None = None
+    marker_s: float | None = None
+    site: Path | None = None
     policy: str = "indicative"
-    boundary: str = "chip"
+    boundary: str | None = None
     out: Path = Path("runs")
     key: Path | None = None
     key_passphrase_env: str | None = None
 
 
 def decide(
-    run_id: str, options: RunOptions, workload: Workload, policy_id: str, policy_digest: str, metrics: tuple[str, ...]
+    run_id: str,
+    options: RunOptions,
+    workload: Workload,
+    policy_id: str,
+    policy_digest: str,
+    metrics: tuple[str, ...],
+    site: dict[str, Any] | None = None,
 ) -> RunPlan:
     """The plan, as far as it can be decided before the server was asked: `model`, `model_sha256` and `pinned` are
-    settled by its answers. raises: UsageError naming the option that makes no sense."""
+    settled by its answers, `meters` and `marker` by the meters. raises: UsageError naming the option that makes no
+    sense."""
     arrivals = _arrivals(options, workload)
     fields: dict[str, Any] = {
         "run_id": run_id,
@@ -146,11 +171,20 @@ def decide(
         "seed": options.seed,
         "pinned": False,
         "meters": (),
-        "boundary": options.boundary,
+        "marker": None,
+        "site": site,
+        "boundary": options.boundary or "chip",
         "metrics": metrics,
         "policy": {"id": policy_id, "digest": policy_digest},
     }
     return checked(RunPlan, fields, "run options")
+
+
+def planned_marker(marker_s: float, arrivals: PlannedArrivals) -> dict[str, Any] | None:
+    """A marker of `marker_s` seconds in all, as many requests in flight as the load itself has; None for 0 s."""
+    if marker_s <= 0:
+        return None
+    return {"chips": MARKER_CHIPS, "chip_s": marker_s / MARKER_CHIPS, "concurrency": arrivals.concurrency or OPEN_LOOP}
 
 
 def _arrivals(options: RunOptions, workload: Workload) -> Arrivals:

@@ -10,8 +10,8 @@ def _load(text: str, **bounds: Any) -> Any:
     return typer.Option(rich_help_panel="Load", help=text, **bounds)
 
 
-def _verdict(text: str) -> Any:
-    return typer.Option(rich_help_panel="Power and verdict", help=text)
+def _verdict(text: str, **bounds: Any) -> Any:
+    return typer.Option(rich_help_panel="Power and verdict", help=text, **bounds)
 
 
 def _evidence(text: str, *names: str) -> Any:
@@ -43,9 +43,23 @@ Timeout = Annotated[float, _load("Longest time for one request in s.", min=0.1)]
 ApiKeyEnv = Annotated[str | None, _load("Name of the environment variable that holds the API key.")]
 TokenizerFile = Annotated[Path | None, _load("tokenizer.json (or its folder) to recount tokens with.", exists=True)]
 
-Meters = Annotated[list[str] | None, _verdict("auto, nvml, nvml:0,1, estimate; may be given more than once.")]
+Meters = Annotated[
+    list[str] | None,
+    _verdict("auto, nvml:0,1, rapl, modbus://pdu/1?map=... (see `tcabench meters list`); may be given more than once."),
+]
+SiteFile = Annotated[
+    Path | None, _verdict("Site description (YAML): meters, cooling, losses, carbon.", exists=True, dir_okay=False)
+]
+MarkerSeconds = Annotated[
+    float | None,
+    _verdict(
+        "Length in s of the load marker that lines meters up; 0: none.", min=0, show_default="64 for facility meters"
+    ),
+]
 PolicyName = Annotated[str, _verdict("Name of a built-in policy, or a YAML file.")]
-BoundaryName = Annotated[str, _verdict("chip, node, rack or facility.")]
+BoundaryName = Annotated[
+    str | None, _verdict("chip, node, rack or facility.", show_default="the outermost that is metered")
+]
 
 Out = Annotated[Path, _evidence("Where run folders are made.")]
 Key = Annotated[Path | None, _evidence("Ed25519 signing key (PEM); your own, made on first use, if left out.")]

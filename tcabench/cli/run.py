@@ -30,8 +30,10 @@ def run(
     api_key_env: o.ApiKeyEnv = None,
     tokenizer: o.TokenizerFile = None,
     meter: o.Meters = None,
+    site: o.SiteFile = None,
+    marker: o.MarkerSeconds = None,
     policy: o.PolicyName = "indicative",
-    boundary: o.BoundaryName = "chip",
+    boundary: o.BoundaryName = None,
     out: o.Out = Path("runs"),
     key: o.Key = None,
     key_passphrase_env: o.KeyPassphraseEnv = None,
@@ -43,8 +45,9 @@ def run(
     options = RunOptions(
         endpoint=endpoint, model=model, api=api, workload=workload, concurrency=concurrency, rate_per_s=rate,
         requests=requests, measure_s=duration, warmup_s=warmup, idle_s=idle, drain_s=drain, seed=seed,
-        timeout_s=timeout, api_key_env=api_key_env, tokenizer=tokenizer, meters=tuple(meter or ["auto"]),
-        policy=policy, boundary=boundary, out=out, key=key, key_passphrase_env=key_passphrase_env,
+        timeout_s=timeout, api_key_env=api_key_env, tokenizer=tokenizer, meters=tuple(meter) if meter else None,
+        site=site, marker_s=marker, policy=policy, boundary=boundary, out=out, key=key,
+        key_passphrase_env=key_passphrase_env,
     )  # fmt: skip
     raise typer.Exit(_measured(options, quiet))
 

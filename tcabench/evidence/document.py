@@ -4,8 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from tcabench.records import Energy, Judgement, NotMetered, Value, Verdict, Window
-from tcabench.units import decimal, seconds
+from tcabench.evidence.energy_document import energy_document, optional, value_document
+from tcabench.evidence.soundness import clock_faults, lost_rel
+from tcabench.records import Channel, Energy, Judgement, NotMetered, Value, Verdict, Window
+from tcabench.units import seconds
 
 SCHEMA = "tcabench/result/v1"
 
@@ -33,21 +35,12 @@ def result_document(
         "boundary": energy.boundary if energy else None,
         "window": _window(window) if window else None,
         "values": {name: value_document(value) for name, value in values.items()},
-        "energy": _energy(energy) if energy else None,
+        "energy": energy_document(energy) if energy else None,
         "policy": {"id": policy_id, "digest": policy_digest},
         "overall": judgement.overall.value,
         "reason": judgement.reason,
         "verdicts": [_verdict(verdict) for verdict in judgement.verdicts],
     }
-
-
-def value_document(value: Value) -> dict[str, Any]:
-    """{"value", "low", "high", "unit"}, or {"not_metered": why}. `"open_above": true` stands there only where `high`
-    bounds nothing."""
-    if isinstance(value, NotMetered):
-        return {"not_metered": value.why}
-    numbers = {"value": decimal(value.value), "low": decimal(value.low), "high": decimal(value.high)}
-    return {**numbers, "unit": value.unit, **({"open_above": True} if value.open_above else {})}
 
 
 def without_window(names: Sequence[str], why: str) -> dict[str, Value]:
@@ -56,11 +49,18 @@ def without_window(names: Sequence[str], why: str) -> dict[str, Value]:
 
 
 def judge_facts(
-    plan: Mapping[str, Any], energy: Energy | None, window: Window | None, complete: bool, stat_rel: float | None
+    plan: Mapping[str, Any],
+    channels: Sequence[Channel],
+    energy: Energy | None,
+    window: Window | None,
+    complete: bool,
+    stat_rel: float | None,
 ) -> dict[str, Any]:
     """What a policy may ask about a run besides its values; the run and its verifier tell it the same."""
     return {
         "grade": energy.grade if energy else None,
+        "lost_rel": lost_rel(energy) if energy else None,
+        "clock_faults": clock_faults(energy, channels) if energy else (),
         "boundary": energy.boundary if energy else plan["boundary"],
         "model": plan["model"],
         "model_sha256": plan["model_sha256"],
@@ -78,29 +78,6 @@ def _window(window: Window) -> dict[str, str]:
     return {name: str(value) for name, value in asdict(window).items()}
 
 
-def _energy(energy: Energy) -> dict[str, Any]:
-    totals = {name: getattr(energy, name) for name in ("total", "mean_power", "peak_power", "idle_power")}
-    return {
-        **{name: value_document(value) for name, value in totals.items()},
-        "domains": [
-            {
-                "domain": domain.domain,
-                "method": domain.method,
-                "channel": domain.channel,
-                "energy": value_document(domain.energy),
-                "residual_rel": _optional(domain.residual_rel),
-                "gaps": str(domain.gaps),
-                "longest_gap_s": decimal(domain.longest_gap_s),
-            }
-            for domain in energy.domains
-        ],
-        "components": [
-            {"name": c.name, "down_rel": decimal(c.down_rel), "up_rel": decimal(c.up_rel), "source": c.source}
-            for c in energy.components
-        ],
-    }
-
-
 def _verdict(verdict: Verdict) -> dict[str, Any]:
     return {
         "check": verdict.check,
@@ -109,10 +86,6 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
         "reason": verdict.reason,
         "value": None if verdict.value is None else value_document(verdict.value),
         "limit": verdict.limit,
-        "decide_s": _optional(verdict.decide_s),
+        "decide_s": optional(verdict.decide_s),
         "severity": verdict.severity,
     }
-
-
-def _optional(number: float | None) -> str | None:
-    return None if number is None else decimal(number)

@@ -18,16 +18,18 @@ from tcabench.policy.checks.check import Check, Rule
 from tcabench.policy.checks.complete import Complete
 from tcabench.policy.checks.min_grade import Grade, MinGrade
 from tcabench.policy.checks.min_window import MinWindow
+from tcabench.policy.checks.readings import Readings
 from tcabench.policy.checks.scope import Scope
 
 BUILTIN = ("indicative", "letter-15k", "llama-3.1-8b-chat")
-RESERVED = ("scope", "run.complete", "evidence.min_grade", "evidence.min_window_s")
+RESERVED = ("scope", "run.complete", "evidence.min_grade", "evidence.min_window_s", "evidence.readings")
 DEFAULT_GRADE: Grade = "E1"  # an estimate (E0) is accepted only by a policy that says so
 
 
 class Evidence(Door):
     min_grade: Grade = DEFAULT_GRADE
     min_window_s: Annotated[float, Field(gt=0, le=1_000_000)] | None = None
+    max_lost_rel: Annotated[float, Field(ge=0, le=1)] = 0.05
 
 
 class PolicyFile(Door):
@@ -105,6 +107,7 @@ def _requirements(raw: PolicyFile) -> tuple[Check, ...]:
     if raw.scope:
         found.append(raw.scope)
     found.append(MinGrade(id="evidence.min_grade", grade=raw.evidence.min_grade))
+    found.append(Readings(id="evidence.readings", max_lost_rel=raw.evidence.max_lost_rel))
     if raw.evidence.min_window_s:
         found.append(MinWindow(id="evidence.min_window_s", window_s=raw.evidence.min_window_s))
     return tuple(found)

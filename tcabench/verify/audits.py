@@ -7,8 +7,8 @@ from typing import Any
 
 from tcabench.errors import NotVerified
 from tcabench.evidence.ledger import read_ledger
-from tcabench.records import Status
-from tcabench.timeline.window import PHASES
+from tcabench.records import Energy, PowerSample, Status
+from tcabench.timeline.window import ORDER, PHASES
 from tcabench.units import NS_PER_S
 from tcabench.verify.recompute import Raw, phase_marks
 
@@ -28,8 +28,8 @@ class Audit:
     warnings: tuple[str, ...]
 
 
-def audit(raw: Raw, ledger: bytes) -> tuple[Audit, ...]:
-    """Every audit over one run."""
+def audit(raw: Raw, ledger: bytes, energy: Energy | None) -> tuple[Audit, ...]:
+    """Every audit over one run; `energy` is the account as derived from the raw evidence."""
     return (
         _audit("A-02", "token recount", warnings=recount(raw)),
         _audit("A-08", "run ledger", *_ledger(raw, ledger)),
@@ -37,6 +37,7 @@ def audit(raw: Raw, ledger: bytes) -> tuple[Audit, ...]:
         _audit("A-23", "requests as planned", faults=unplanned(raw)),
         _audit("A-21", "samples in order", faults=out_of_order(raw)),
         _audit("A-22", "phases in order", faults=phases(raw)),
+        _audit("A-24", "meters and their clocks", warnings=meters(raw, energy)),
     )
 
 
@@ -92,27 +93,54 @@ def most_in_flight(raw: Raw) -> int:
 
 
 def out_of_order(raw: Raw) -> Iterator[str]:
-    """A-21: the readings of a channel follow each other in time, and every channel is described."""
-    known = {channel.id for channel in raw.channels}
-    latest: dict[str, int] = {}
+    """A-21: the readings of a channel follow each other in time, and every channel is described. A meter that stamps
+    its readings may hand over several at once, each with a later stamp."""
+    known = {channel.id: channel for channel in raw.channels}
+    latest: dict[str, tuple[int, int]] = {}
     for sample in raw.samples:
-        if sample.channel not in known:
+        channel = known.get(sample.channel)
+        if channel is None:
             yield f"channel {sample.channel!r} is not described"
-        elif sample.read_ns < 0 or sample.t_ns <= latest.get(sample.channel, sample.t_ns - 1):
+        elif (sample.device_ns is not None) and not channel.has_own_clock:
+            yield f"channel {sample.channel!r} has stamps of its own, and is not described so"
+        elif sample.read_ns < 0 or not _follows(sample, latest.get(sample.channel)):
             yield f"channel {sample.channel!r}: readings at {sample.t_ns} ns are not in order"
-        latest[sample.channel] = sample.t_ns
+        latest[sample.channel] = (sample.t_ns, sample.device_ns or 0)
+
+
+def _follows(sample: PowerSample, before: tuple[int, int] | None) -> bool:
+    """Whether a reading comes after the one before: by our clock, or of the same read by the meter's own."""
+    if before is None or sample.t_ns > before[0]:
+        return True
+    return sample.t_ns == before[0] and sample.device_ns is not None and sample.device_ns > before[1]
 
 
 def phases(raw: Raw) -> Iterator[str]:
-    """A-22: each phase once, in order; a run that calls itself complete reached them all."""
+    """A-22: each phase once, in order; a run that calls itself complete reached them all, the optional ones whole."""
     marks = [(event["phase"], event["t"]) for event in raw.events if event["event"] == "phase"]
     names = [name for name, _ in marks]
-    if names != [name for name in PHASES if name in names]:
+    order = [name for name in ORDER if name in names]
+    if names != order:
         yield f"the phases {', '.join(map(str, names))} are not in order, each once"
     if any(later < earlier for (_, earlier), (_, later) in pairwise(marks)):
         yield "a phase begins before the one it follows"
-    if raw.result["complete"] and len(names) < len(PHASES):
+    missing = [name for name in PHASES if name not in names]
+    if raw.result["complete"] and (missing or ("marker_start" in names) != ("marker_end" in names)):
         yield "the run calls itself complete, but did not reach every phase"
+
+
+def meters(raw: Raw, energy: Energy | None) -> Iterator[str]:
+    """A-24: what was wrong with the readings of the meters that the energy rests on, and with their clocks."""
+    if energy is None:
+        return
+    used = {domain.channel for domain in energy.domains}
+    for health in energy.health:
+        if health.channel in used:
+            yield from (f"{health.channel}: {fault}" for fault in health.faults)
+    stamped = {channel.meter for channel in raw.channels if channel.has_own_clock}
+    for alignment in energy.alignments:
+        if alignment.method == "host clock" and alignment.meter in stamped:
+            yield f"{alignment.meter}: its own clock was not used: {alignment.why}"
 
 
 def _ledger(raw: Raw, ledger: bytes) -> tuple[Iterable[str], Iterable[str]]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from tcabench.energy import integrate
@@ -12,8 +13,9 @@ from tcabench.evidence.tables import read_channels, read_samples, read_traces
 from tcabench.metrics import compute, stat_rel
 from tcabench.plan import parse_plan
 from tcabench.policy import Policy, judge, parse_policy
-from tcabench.records import Channel, Energy, Judgement, PowerSample, Trace, Value, Window, WindowPlan
-from tcabench.timeline import steady_window
+from tcabench.records import Axis, Channel, Context, Energy, Judgement, PowerSample, Trace, Value, Window, WindowPlan
+from tcabench.timeline import align, steady_window
+from tcabench.units import NS_PER_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +83,32 @@ def derive(
     except NotMeasured as err:
         values = without_window(plan["metrics"], str(err))
     else:
-        energy = integrate(channels, samples, window, plan["boundary"])
+        axis = align(channels, samples, events, window)
+        context = _context(plan, events, axis, traces, window)
+        energy = integrate(channels, axis.samples, window, plan["boundary"], context)
         values = compute(plan["metrics"], traces, energy, window)
         spread = stat_rel(traces, energy, window)
-    facts = judge_facts(plan, energy, window, complete, spread)
+    facts = judge_facts(plan, channels, energy, window, complete, spread)
     return Derived(window, energy, values, facts, judge(policy, values, facts))
+
+
+def _context(
+    plan: Mapping[str, Any],
+    events: Sequence[Mapping[str, Any]],
+    axis: Axis,
+    traces: Sequence[Trace],
+    window: Window,
+) -> Context:
+    """What the account of energy needs beside the readings: how they were aligned, what was asked, where and when."""
+    site, at_ns = plan.get("site") or {}, wall_ns(events, window.start_ns)
+    day = "" if at_ns is None else datetime.fromtimestamp(at_ns // NS_PER_S, UTC).date().isoformat()
+    return Context(axis.alignments, axis.health, tuple(traces), site, day, at_ns or 0)
+
+
+def wall_ns(events: Sequence[Mapping[str, Any]], t_ns: int) -> int | None:
+    """The wall time (Unix ns) of an instant of the run's clock, by the anchor taken at its start; None without one."""
+    anchors = [event for event in events if event["event"] == "wall_anchor"]
+    return int(anchors[0]["wall_ns"]) + t_ns - int(anchors[0]["t"]) if anchors else None
 
 
 def phase_marks(events: Sequence[Mapping[str, Any]]) -> dict[str, int]:

@@ -225,7 +225,8 @@ def _unlike_statement(container: Container, raw: Raw, expected: dict[str, Any]) 
 def _audits(case: Case) -> Told:
     if case.raw is None:
         raise NotVerified("the evidence could not be read")
-    audits = _usable("evidence", audit, case.raw, case.opened().members["ledger.jsonl"])
+    energy = case.derived.energy if case.derived else None
+    audits = _usable("evidence", audit, case.raw, case.opened().members["ledger.jsonl"], energy)
     faults = [f"{found.id} {found.name}: {fault}" for found in audits for fault in found.faults]
     warnings = [f"{found.id} {found.name}: {warning}" for found in audits for warning in found.warnings]
     case.data_faults += faults

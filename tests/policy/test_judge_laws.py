@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tcabench.policy import Policy, judge, parse_policy
 from tcabench.records import Outcome, Quantity, Verdict
 
-FACTS: dict[str, Any] = {"grade": "E2", "complete": True, "window_s": 60.0, "stat_rel": 0.01}
+FACTS: dict[str, Any] = {"grade": "E2", "complete": True, "window_s": 60.0, "stat_rel": 0.01, "lost_rel": 0.0}
 PASS, FAIL, OPEN = Outcome.PASS, Outcome.FAIL, Outcome.INCONCLUSIVE
 signs = st.sampled_from([">=", "<=", ">", "<"])
 positive = st.floats(1e-3, 1e9)

@@ -21,6 +21,7 @@ FACTS: dict[str, Any] = {
     "concurrency": 8,
     "complete": True,
     "stat_rel": 0.02,
+    "lost_rel": 0.0,
 }
 PASS, FAIL, OPEN, OUT = Outcome.PASS, Outcome.FAIL, Outcome.INCONCLUSIVE, Outcome.NOT_APPLICABLE
 
@@ -267,3 +268,27 @@ def test_a_peak_is_not_decided_by_time() -> None:
     verdict = row(judged(yaml, {"power_peak": Quantity(690, 650, 730, "W")}), "peak")
     assert (verdict.outcome, verdict.decide_s) == (OPEN, None)
     assert "A longer run would not decide it" in verdict.reason
+
+
+@pytest.mark.parametrize(
+    ("facts", "outcome", "told"),
+    [
+        ({"lost_rel": 0.05}, Outcome.PASS, "allows 5 %"),
+        ({"lost_rel": 0.0501}, Outcome.INCONCLUSIVE, "Repair the meter"),
+        ({"lost_rel": None}, Outcome.INCONCLUSIVE, "Nothing is known of the readings"),
+        ({"lost_rel": 1.5}, Outcome.INCONCLUSIVE, "Nothing is known of the readings"),
+        ({"clock_faults": ("redfish.pdu: it jumped by 5 s",)}, Outcome.INCONCLUSIVE, "jumped by 5 s"),
+    ],
+)
+def test_lost_readings_and_a_clock_that_jumped_leave_the_run_undecided(
+    facts: dict[str, Any], outcome: Outcome, told: str
+) -> None:
+    judgement = judged(TOKENS, tokens(200, 190, 210), **facts)
+    assert row(judgement, "evidence.readings").outcome is outcome
+    assert told in row(judgement, "evidence.readings").reason
+    assert judgement.overall is outcome
+
+
+def test_a_policy_may_allow_more_lost_readings() -> None:
+    judgement = judged("evidence: {max_lost_rel: 0.3}\n" + TOKENS, tokens(200, 190, 210), lost_rel=0.29)
+    assert judgement.overall is Outcome.PASS

@@ -5,7 +5,7 @@ import pytest
 from tcabench.policy import judge, parse_policy
 from tcabench.records import Outcome, Quantity
 
-FACTS = {"grade": "E2", "boundary": "chip", "complete": True, "window_s": 60.0, "stat_rel": 0.01}
+FACTS = {"grade": "E2", "boundary": "chip", "complete": True, "window_s": 60.0, "stat_rel": 0.01, "lost_rel": 0.0}
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,7 @@ def test_a_good_policy() -> None:
         "run.complete",
         "scope",
         "evidence.min_grade",
+        "evidence.readings",
         "evidence.min_window_s",
     ]
 
@@ -162,6 +163,7 @@ def test_numbers_for_a_sentence(x: float, shown: str) -> None:
 
 FACTS = {
     "grade": "E2",
+    "lost_rel": 0.0,
     "boundary": "chip",
     "model": "Llama-3.1-8B-Instruct",
     "workload": "chat",

@@ -1,0 +1,24 @@
+"""What a policy asks of the readings behind an energy: how many were lost, and whether their clocks held."""
+
+from collections.abc import Sequence
+
+from tcabench.records import Channel, Energy
+
+
+def used_channels(energy: Energy) -> frozenset[str]:
+    """The channels that the energy was taken from."""
+    return frozenset(domain.channel for domain in energy.domains)
+
+
+def lost_rel(energy: Energy) -> float:
+    """The largest share (0..1) of the window that no sound reading covers, of the channels that were used."""
+    used = used_channels(energy)
+    return max((one.lost_rel for one in energy.health if one.channel in used), default=0.0)
+
+
+def clock_faults(energy: Energy, channels: Sequence[Channel]) -> tuple[str, ...]:
+    """Why a meter's own clock could not be trusted, for the meters that were used and stamp their readings."""
+    used = used_channels(energy)
+    stamped = {channel.meter for channel in channels if channel.id in used and channel.has_own_clock}
+    lost = [one for one in energy.alignments if one.meter in stamped and one.method == "host clock"]
+    return tuple(f"{one.meter}: {one.why}" for one in lost)
