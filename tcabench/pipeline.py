@@ -108,6 +108,7 @@ def conclude(folder: Path, tokenizer: Path | None, signer: Signer, complete: boo
         run_id=plan.run_id, complete=complete, plan=document, sut=_sut(kept), channels=kept.channels,
         samples=kept.samples, traces=traces, window=found.window, energy=found.energy, values=found.values,
         judgement=found.judgement, quality=as_kept(quality), events=tuple(as_kept(event) for event in events),
+        aligned=found.aligned,
     )  # fmt: skip
     return _sealed(folder, record, policy, signer)
 

@@ -58,5 +58,6 @@ def _record(tcab: bytes) -> tuple[RunRecord, Mapping[str, Any]]:
         judgement=derived.judgement,
         quality=json.loads(members["quality.json"]),
         events=raw.events,
+        aligned=derived.aligned,
     )
     return record, result

@@ -59,3 +59,4 @@ class RunRecord:
     judgement: Judgement
     quality: Mapping[str, Any]
     events: tuple[Mapping[str, Any], ...] = ()
+    aligned: tuple[PowerSample, ...] = ()  # the sound samples on the run's clock

@@ -185,6 +185,27 @@ def budget_chart(rows: Sequence[Mapping[str, Any]], desc: str) -> str:
         return inline(figure, "budget", "Uncertainty budget of the energy", desc)
 
 
+def ladder_chart(rows: Sequence[Mapping[str, Any]], desc: str) -> str:
+    """Bars of the energy at each boundary, from the inside out, each with its interval. A row: {"name", "j", "low",
+    "high", "here"}, energies in J."""
+    height = 0.5 + 0.3 * len(rows)
+    with drawing(WIDE_IN, height) as figure:
+        ax = figure.add_axes((0.12, 0.44 / height, 0.85, (height - 0.5) / height))
+        most = max([row["high"] for row in rows] + [1e-9])
+        for y, row in enumerate(rows):
+            ax.barh(y, row["j"], height=0.56, color=COLOUR["here" if row["here"] else "series-1"])
+            ax.hlines(y, row["low"], row["high"], color=COLOUR["ink"], linewidth=1.0)
+            ax.text(row["high"] + most * 0.01, y, human(repr(row["j"]), "J", 3), ha="left", va="center")
+        ax.set_xlim(0, 1.16 * most)
+        ax.set_ylim(len(rows) - 0.4, -0.6)
+        ax.set_yticks(range(len(rows)), [drawable(str(row["name"]), 16) for row in rows])
+        ax.xaxis.set_major_formatter(lambda v, _: human(repr(float(v)), "J", 3))
+        ax.spines["left"].set_visible(False)
+        ax.grid(axis="x")
+        ax.set_xlabel("energy in the window")
+        return inline(figure, "ladder", "Energy at each boundary", desc)
+
+
 def percent(value: float) -> str:
     from decimal import Decimal
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from tcabench.records import Channel, Kind, PowerSample
+from tcabench.records import Channel, Kind, PowerSample, Role
 from tcabench.units import seconds
 
 POINTS = 600
@@ -50,9 +50,10 @@ class Ecdf:
 
 
 def drawn_channels(channels: Sequence[Channel]) -> list[Channel]:
-    """One channel per domain: its power reading, else its energy counter (drawn as power between readings)."""
+    """One channel per domain: its power reading, else its energy counter (drawn as power between readings). What is
+    only shown for information is not drawn."""
     chosen: dict[str, Channel] = {}
-    for channel in channels:
+    for channel in (one for one in channels if one.role is not Role.INFO):
         known = chosen.get(channel.domain)
         is_better = channel.kind is Kind.POWER and known is not None and known.kind is Kind.ENERGY
         if is_better or (known is None and channel.kind in (Kind.POWER, Kind.ENERGY)):

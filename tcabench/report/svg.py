@@ -36,6 +36,7 @@ PALETTE = {
     "#0d0d0d": "phase-drain",
     "#0e0e0e": "gap",
     "#0f0f0f": "paper",
+    "#101010": "phase-marker",
 }
 COLOUR = {name: sentinel for sentinel, name in PALETTE.items()}
 DROPPED = {"font-family", "font-style", "font-variant", "font-stretch", "-inkscape-font-specification"}

@@ -192,9 +192,11 @@ def phases(record: RunRecord) -> list[dict[str, Any]]:
         return []
     spans = [
         ("idle", "idle", w.idle_start_ns, w.idle_end_ns),
+        ("marker", "load marker", *marker_ns(record)),
         ("warmup", "warm-up", w.load_start_ns, w.start_ns),
         ("window", "measuring window", w.start_ns, w.end_ns),
         ("drain", "drain", w.end_ns, w.drain_end_ns),
+        ("idle", "idle", w.idle_after_start_ns, w.idle_after_end_ns),
     ]
     zero = w.load_start_ns
     return [
@@ -202,6 +204,12 @@ def phases(record: RunRecord) -> list[dict[str, Any]]:
         for key, name, a, b in spans
         if b > a
     ]
+
+
+def marker_ns(record: RunRecord) -> tuple[int, int]:
+    """When the load marker began and ended, in ns; twice 0 for a run without one."""
+    at_ns = {str(e["phase"]): int(e["t"]) for e in record.events if e["event"] == "phase"}
+    return at_ns.get("marker_start", 0), at_ns.get("marker_end", 0)
 
 
 def zero_ns(record: RunRecord) -> int:

@@ -40,6 +40,7 @@ class Derived:
     values: Mapping[str, Value]
     facts: Mapping[str, Any]
     judgement: Judgement
+    aligned: tuple[PowerSample, ...] = ()
 
 
 def read_raw(members: Mapping[str, bytes]) -> Raw:
@@ -78,18 +79,19 @@ def derive(
     window: Window | None = None
     energy: Energy | None = None
     spread: float | None = None
+    aligned: tuple[PowerSample, ...] = ()
     try:
         window = steady_window(traces, phase_marks(events), WindowPlan(**plan["window"]))
     except NotMeasured as err:
         values = without_window(plan["metrics"], str(err))
     else:
         axis = align(channels, samples, events, window)
-        context = _context(plan, events, axis, traces, window)
+        aligned, context = axis.samples, _context(plan, events, axis, traces, window)
         energy = integrate(channels, axis.samples, window, plan["boundary"], context)
         values = compute(plan["metrics"], traces, energy, window)
         spread = stat_rel(traces, energy, window)
     facts = judge_facts(plan, channels, energy, window, complete, spread)
-    return Derived(window, energy, values, facts, judge(policy, values, facts))
+    return Derived(window, energy, values, facts, judge(policy, values, facts), aligned)
 
 
 def _context(

@@ -19,6 +19,10 @@ def build(facts: Facts) -> dict[str, Any]:
         "mean": cell(facts, "energy/mean_power"),
         "peak": cell(facts, "energy/peak_power"),
         "idle": cell(facts, "energy/idle_power"),
+        "idle_before": cell(facts, "energy/idle_before"),
+        "idle_after": cell(facts, "energy/idle_after"),
+        "dynamic": cell(facts, "energy/dynamic"),
+        "split": split(facts),
         "per_request": cell(facts, "values/j_per_request"),
         "boundary": boundary,
         "boundary_words": BOUNDARIES.get(boundary, "not described"),
@@ -34,9 +38,19 @@ def build(facts: Facts) -> dict[str, Any]:
     }
 
 
+def split(facts: Facts) -> dict[str, Any] | None:
+    """Prefill, decode and the rest, or None where there is no split."""
+    found = at(facts.result, "energy/split")
+    if found is None:
+        return None
+    parts = (("prefill", "prefill"), ("decode", "decode"), ("unloaded", "no request under way"))
+    return {"rule": str(found["rule"]), "parts": [(name, cell(facts, f"energy/split/{key}")) for key, name in parts]}
+
+
 def power_series(facts: Facts) -> list[Envelope]:
     zero = zero_ns(facts.record)
-    found = (envelope(c, facts.record.samples, zero) for c in drawn_channels(facts.record.channels))
+    samples = facts.record.aligned or facts.record.samples
+    found = (envelope(c, samples, zero) for c in drawn_channels(facts.record.channels))
     return [s for s in found if s is not None]
 
 
@@ -58,6 +72,8 @@ def domain(facts: Facts, i: int) -> dict[str, Any]:
         "residual": number(facts, f"{path}/residual_rel", "1", 2),
         "gaps": number(facts, f"{path}/gaps", "", 9),
         "longest": number(facts, f"{path}/longest_gap_s", "s", 3),
+        "other": cell(facts, f"{path}/other"),
+        "why": str(found.get("why", "")),
     }
 
 
