@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-FREE = {"records", "units", "errors", "clock", "registry", "door", "plan"}
+FREE = {"records", "units", "errors", "clock", "registry", "door", "plan", "site"}
 MAY = {
     "workload": set(), "load": set(), "power": set(), "timeline": set(), "energy": {"timeline"}, "quality": set(),
     "metrics": {"timeline"}, "policy": set(), "evidence": set(), "report": set(),

@@ -24,6 +24,14 @@ LABELS = {
     "tpot": "time per output token", "e2e": "end-to-end latency", "output_tokens_per_s": "output tokens per second",
     "requests_per_s": "requests per second", "error_rate": "error rate", "output_tokens": "output tokens counted",
     "window_s": "measuring window", "token_count_difference": "usage against recount",
+    "energy_total": "energy in the window", "energy_dynamic": "energy above idle",
+    "j_per_output_token_dynamic": "energy above idle per token", "power_idle_before": "idle power before",
+    "power_idle_after": "idle power after", "j_per_prompt_token_prefill": "prefill energy per prompt token",
+    "j_per_output_token_decode": "decode energy per output token", "heat_removed": "heat removed",
+    "ppue_interim": "pPUE (interim, partial)", "ere": "ERE (interim)", "cue": "CUE (interim)", "wue": "WUE (interim)",
+    "cer": "CER (interim)", "co2e_location_g_per_1k_output_tokens": "CO2e per 1,000 tokens (location)",
+    "co2e_market_g_per_1k_output_tokens": "CO2e per 1,000 tokens (market)",
+    "sci_g_per_1k_output_tokens": "SCI per 1,000 tokens",
 }  # fmt: skip
 
 

@@ -17,4 +17,4 @@ def spec(name: str, pick: Callable[[Energy], Value]) -> MetricSpec:
 
 MEAN = spec("power_mean", lambda e: e.mean_power)  # E / t over the window
 PEAK = spec("power_peak", lambda e: e.peak_power)  # highest single reading in the window
-IDLE = spec("power_idle", lambda e: e.idle_power)  # E / t over the idle phase before the load
+IDLE = spec("power_idle", lambda e: e.idle_power)  # E / t over the idle phases before and after the load

@@ -27,7 +27,7 @@ def decide(metric: str, value: Quantity, limit: Limit, facts: Facts) -> tuple[fl
         return None, "Too few values to bound it from above; a longer run has more."
     towards = value.value - value.low if limit.value <= value.value else value.high - value.value
     half, margin = towards / abs(value.value), abs(limit.value - value.value) / abs(value.value)
-    known = facts.get("stat_rel") if is_energy(value.unit) else half
+    known = facts.get("stat_rel") if is_energy(value.unit, metric) else half
     if known is None:
         return None, "The spread within the run is not known, so neither is the time that would decide it."
     spread = min(float(known), half)

@@ -6,6 +6,7 @@ from typing import Any
 
 from tcabench.policy.checks.check import Check
 from tcabench.policy.checks.min_grade import MinGrade
+from tcabench.policy.checks.readings import Readings
 from tcabench.policy.limits import is_energy
 from tcabench.policy.schema import Policy
 from tcabench.records import Judgement, Outcome, Quantity, Value, Verdict
@@ -15,11 +16,13 @@ def judge(policy: Policy, values: Mapping[str, Value], facts: Mapping[str, Any])
     """Every clause of `policy` judged, and the overall outcome.
 
     Out of scope, nothing passes or fails: all is NOT APPLICABLE. Where a requirement on the evidence is not met, no
-    clause passes; and where the grade is too low, figures of energy do not fail either. Overall: NOT APPLICABLE if a
-    check says so, else FAIL if one fails, else INCONCLUSIVE if one is, else PASS; checks of severity warn do not count.
+    clause passes; and where the grade is too low or too many readings were lost, figures of energy do not fail either.
+    Overall: NOT APPLICABLE if a check says so, else FAIL if one fails, else INCONCLUSIVE if one is, else PASS; checks
+    of severity warn do not count.
 
     facts: grade, boundary, model, model_sha256, workload, workload_version, workload_digest, window_s, concurrency,
-    complete, stat_rel (relative half-width, k = 2, of the energy per token that comes from spread within the run).
+    complete, stat_rel (relative half-width, k = 2, of the energy per token that comes from spread within the run),
+    lost_rel (share of the window without sound readings) and clock_faults (why a meter's clock is not to be trusted).
     A fact that is absent is unknown, which is never in a policy's favour.
     """
     required = [_judged(check, policy, values, facts) for check in policy.requirements]
@@ -28,10 +31,8 @@ def judge(policy: Policy, values: Mapping[str, Value], facts: Mapping[str, Any])
         verdicts = [_not_applicable(row) for row in (*required, *rows)]
         return Judgement(policy.id, Outcome.NOT_APPLICABLE, outside.reason, tuple(verdicts))
     weak = [row for row in required if row.outcome is not Outcome.PASS]
-    low_grade = any(
-        row.check == check.id for row in weak for check in policy.requirements if isinstance(check, MinGrade)
-    )
-    verdicts = [*required, *(_capped(row, weak, low_grade) for row in rows)]
+    on_meters = {check.id for check in policy.requirements if isinstance(check, MinGrade | Readings)}
+    verdicts = [*required, *(_capped(row, weak, any(need.check in on_meters for need in weak)) for row in rows)]
     overall, reason = _overall(verdicts)
     return Judgement(policy.id, overall, reason, tuple(verdicts))
 
@@ -47,10 +48,10 @@ def _not_applicable(row: Verdict) -> Verdict:
     return replace(row, outcome=Outcome.NOT_APPLICABLE, reason=reason, decide_s=None)
 
 
-def _capped(row: Verdict, weak: Sequence[Verdict], low_grade: bool) -> Verdict:
+def _capped(row: Verdict, weak: Sequence[Verdict], poor_meters: bool) -> Verdict:
     """`row`, made INCONCLUSIVE if the evidence as a whole cannot carry it."""
-    on_energy = isinstance(row.value, Quantity) and is_energy(row.value.unit)
-    if weak and (row.outcome is Outcome.PASS or (row.outcome is Outcome.FAIL and low_grade and on_energy)):
+    on_energy = isinstance(row.value, Quantity) and is_energy(row.value.unit, row.clause.partition(" ")[0])
+    if weak and (row.outcome is Outcome.PASS or (row.outcome is Outcome.FAIL and poor_meters and on_energy)):
         asked = ", ".join(need.check for need in weak)
         would = "hold" if row.outcome is Outcome.PASS else "be missed"
         reason = f"{row.reason} It would {would}, but the evidence is not what the policy asks for ({asked})."

@@ -18,8 +18,22 @@ METRIC_UNITS = {
     "output_tokens": "token",
     "window_s": "s",
     "token_count_difference": "1",
+    **dict.fromkeys(("energy_total", "energy_dynamic", "heat_removed"), "kWh"),
+    **dict.fromkeys(("power_idle_before", "power_idle_after"), "W"),
+    **dict.fromkeys(
+        ("j_per_output_token_dynamic", "j_per_prompt_token_prefill", "j_per_output_token_decode"), "J/token"
+    ),
+    **dict.fromkeys(("ppue_interim", "ere", "cer"), "1"),
+    "cue": "kg/kWh",
+    "wue": "L/kWh",
+    **dict.fromkeys(
+        ("co2e_location_g_per_1k_output_tokens", "co2e_market_g_per_1k_output_tokens", "sci_g_per_1k_output_tokens"),
+        "g/ktoken",
+    ),
     **{f"{latency}.p{p}": "s" for latency in ("ttft", "itl", "tpot", "e2e") for p in (50, 90, 99)},
 }
+ON_METERS = ("ppue_interim", "ere", "cer")  # ratios of energies: no unit tells what they rest on
+PER_LOOP = "heat_removed."  # one value for each coolant loop
 METRIC_GROUP = "tcabench.metrics"
 
 _LIMIT = re.compile(r"(?P<number>[+-]?\d+(\.\d+)?([eE][+-]?\d+)?)( (?P<unit>\S+))?")
@@ -51,7 +65,7 @@ def parse_limit(given: object, metric: str) -> Limit:
 
 def _check_unit(given: str, unit: str, metric: str) -> None:
     """A plug-in's metric is known by name only; its unit is compared when there is a value."""
-    expected = METRIC_UNITS.get(metric)
+    expected = METRIC_UNITS.get(PER_LOOP[:-1] if metric.startswith(PER_LOOP) else metric)
     if expected is None:
         return _check_known(metric)
     if unit == expected:
@@ -75,9 +89,9 @@ def _check_known(metric: str) -> None:
         raise ValueError(f"no metric {metric!r}.{hint} Known: {', '.join(sorted(known))}")
 
 
-def is_energy(unit: str) -> bool:
+def is_energy(unit: str, metric: str = "") -> bool:
     """Whether a value in `unit` rests on a power or energy meter, so that the evidence grade bears on it."""
-    return any(part in ("J", "kWh", "Wh", "W") for part in unit.split("/"))
+    return metric in ON_METERS or any(part in ("J", "kWh", "Wh", "W", "ktoken") for part in unit.split("/"))
 
 
 def plain(x: float) -> str:

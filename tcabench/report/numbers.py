@@ -25,6 +25,7 @@ UNIT_WORDS = {
     "request/s": "requests/s",
     "token": "tokens",
     "request": "requests",
+    "g/ktoken": "g per 1\u202f000 tokens",
 }
 # a value keeps its unit until it drops below this many of it: 240 J/token reads better than 0.24 kJ/token
 KEEP_UP_TO = Decimal(10_000)

@@ -13,7 +13,8 @@ from tcabench.report.numbers import human, interval, parsed
 
 J_PER_TOKEN_AT_15K = 240
 DEEPER = " \u203a "  # between a name and the name inside it
-ENERGY_UNITS = ("J", "W", "kWh")
+ENERGY_UNITS = ("J", "W", "kWh", "ktoken")
+RATIOS = ("ppue", "ppue_interim", "ere", "cer")  # told as 1.15, not as 115 %
 
 GRADES = {
     "E0": "an estimate from CPU time and a stated power model, not a measurement",
@@ -80,9 +81,10 @@ def cell(facts: Facts, path: str) -> dict[str, Any]:
     if not isinstance(found, Mapping) or "value" not in found:
         why = found.get("not_metered", "no reason given") if isinstance(found, Mapping) else "not in the result"
         return {"kind": "absent", "path": path, "why": str(why)}
-    unit = str(found.get("unit", ""))
+    is_ratio = path.rpartition("/")[2] in RATIOS
+    unit = "" if is_ratio else str(found.get("unit", ""))
     exact = {name: str(found.get(name, found["value"])) for name in ("value", "low", "high")}
-    estimate = facts.is_estimate and any(part in ENERGY_UNITS for part in unit.split("/"))
+    estimate = facts.is_estimate and (is_ratio or any(part in ENERGY_UNITS for part in unit.split("/")))
     is_open = found.get("open_above") is True
     shown = interval(exact["value"], exact["low"], exact["high"], unit, is_open)
     return {
