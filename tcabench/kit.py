@@ -63,8 +63,10 @@ class Kit:
         self.watch("power", samples)
 
     def take_fault(self, fault: Fault) -> None:
+        """An event of the meters: a fault, which is shown too, or what the sampler writes down of clocks and cost."""
         self.journal.event(fault)
-        self.watch("note", f"{fault['event']}: {fault['why']}")
+        if "why" in fault:
+            self.watch("note", f"{fault['event']}: {fault['why']}")
 
     def mark(self, phase: str, t_ns: int) -> None:
         """Write down that a phase began or ended."""
@@ -197,8 +199,7 @@ def _open_meters(names: Sequence[str], base_url: str, ready: Mapping[str, Any] |
         watch("note", "not metered: the server is on another machine; name a meter that sees it (--meter)")
         return []
     if list(names) == ["auto"] and ready is not None:
-        names = ["estimate"]
-        watch("note", "power is estimated (grade E0): the bundled engine runs on the CPU, which no meter here sees")
+        names = ["auto:cpu"]
     meters = open_meters(names, apart=True)
     for meter in meters:
         chosen = meter.facts().get("chosen")

@@ -57,6 +57,8 @@ def show_concluded(done: "Concluded") -> None:
     """The table of values, the clauses of the policy, the verdict and where the files lie."""
     out, result = console(), done.result
     out.print(_values(result))
+    for why, names in _absent(result).items():
+        out.print(Text.assemble("not metered: ", ", ".join(names), ": ", plain(why, "dim")))
     out.print(_clauses(result))
     for line in _banner(done):
         out.print(line)
@@ -70,8 +72,18 @@ def _values(result: Mapping[str, Any]) -> Table:
     table.add_column("interval (k = 2)", justify="right")
     table.add_column("unit")
     for name, value in result["values"].items():
-        table.add_row(_label(name), *_cells(value))
+        if "not_metered" not in value:
+            table.add_row(_label(name), *_cells(value))
     return table
+
+
+def _absent(result: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Why there is no value -> the metrics without one, so that one missing meter is told once."""
+    found: dict[str, list[str]] = {}
+    for name, value in result["values"].items():
+        if "not_metered" in value:
+            found.setdefault(value["not_metered"], []).append(_label(name))
+    return found
 
 
 def _label(name: str) -> str:
@@ -80,8 +92,6 @@ def _label(name: str) -> str:
 
 
 def _cells(value: Mapping[str, Any]) -> tuple[str | Text, ...]:
-    if "not_metered" in value:
-        return Text("-"), plain(value["not_metered"], "dim"), ""
     number, low, high = (_short(value[part]) for part in ("value", "low", "high"))
     if value["low"] == value["high"] and not value.get("open_above"):
         whole = float(value["value"]).is_integer()

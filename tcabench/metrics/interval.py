@@ -9,12 +9,14 @@ QUANTILES = {"p50": 0.50, "p90": 0.90, "p99": 0.99}
 
 
 def widen(q: Quantity, extra_rel: float | None) -> Quantity:
-    """`q` with a further independent relative half-width (k = 2) added in quadrature, each side for itself."""
+    """`q` with a further independent relative half-width (k = 2) added in quadrature, each side for itself. What
+    could not be below 0 before is not below it after."""
     if extra_rel is None or q.value == 0:
         return q
-    up, down = q.high / q.value - 1, 1 - q.low / q.value
-    up, down = sqrt(up * up + extra_rel * extra_rel), sqrt(down * down + extra_rel * extra_rel)
-    return Quantity(q.value, q.value * max(0.0, 1 - down), q.value * (1 + up), q.unit)
+    extra = abs(q.value) * extra_rel
+    down, up = (sqrt(side * side + extra * extra) for side in (q.value - q.low, q.high - q.value))
+    low = q.value - down
+    return Quantity(q.value, max(0.0, low) if q.low >= 0 else low, q.value + up, q.unit)
 
 
 def per(q: Quantity, count: float, unit: str) -> Quantity:

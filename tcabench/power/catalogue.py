@@ -23,6 +23,7 @@ KNOWN = {
     "nvml": Known("NVIDIA GPUs: energy counter, power, telemetry", "nvml:0,1", "local"),
     "amdsmi": Known("AMD GPUs: energy counter, power", "amdsmi", "local"),
     "rapl": Known("processor packages and memory (powercap)", "rapl", "local"),
+    "hwmon": Known("Grace processors and other ACPI power meters", "hwmon", "local"),
     "estimate": Known("processor time and a stated model: no instrument", "estimate:idle=1.5,busy=5", "local"),
     "modbus": Known("sub-meters, heat meters, CDUs", "modbus://10.0.0.5/1?map=schneider-iem3000", "network"),
     "snmp": Known("rack PDUs", "snmp://10.0.0.6?map=raritan-px&version=2c&community_env=PDU", "network"),

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tcabench.metrics import DEFAULT_METRICS, compute, stat_rel
+from tcabench.metrics.interval import widen
 from tcabench.records import NotMetered, Quantity, Status, Value
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -165,3 +166,11 @@ def test_the_spread_of_energy_per_request_is_that_of_requests() -> None:
     assert isinstance(request, Quantity)
     assert token.high / token.value < 1.001
     assert request.high / request.value > 1.4
+
+
+def test_widening_a_value_below_or_across_zero_keeps_its_sides_apart() -> None:
+    """Energy above idle may be negative within its interval: more doubt moves both ends outwards."""
+    wide = widen(Quantity(-2.0, -5.0, 1.0, "J"), 1.0)
+    assert wide.low == pytest.approx(-2 - (9 + 4) ** 0.5)
+    assert wide.high == pytest.approx(-2 + (9 + 4) ** 0.5)
+    assert widen(Quantity(1.0, 0.5, 2.0, "J"), 3.0).low == 0.0

@@ -36,6 +36,11 @@ def transcript() -> ModuleType:
 
 
 @pytest.fixture(scope="session")
+def conclusions() -> ModuleType:
+    return load("conclusions")
+
+
+@pytest.fixture(scope="session")
 def nvml_folder(tmp_path_factory: pytest.TempPathFactory, standin: ModuleType) -> Path:
     return Path(standin.build(tmp_path_factory.mktemp("nvml")))
 

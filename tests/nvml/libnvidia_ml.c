@@ -9,12 +9,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 enum { SUCCESS = 0, UNINITIALIZED = 1, INVALID_ARGUMENT = 2, NOT_SUPPORTED = 3, NO_PERMISSION = 4,
-       INSUFFICIENT_SIZE = 7, GPU_IS_LOST = 15 };
+       NOT_FOUND = 6, INSUFFICIENT_SIZE = 7, DRIVER_NOT_LOADED = 9, GPU_IS_LOST = 15 };
 enum { FIELD_POWER_AVERAGE = 185, FIELD_POWER_INSTANT = 186, VALUE_TYPE_UNSIGNED_INT = 1, MAX_GPUS = 16 };
+enum { SCOPE_GPU = 0, SCOPE_MODULE = 1, SCOPE_MEMORY = 2 };
 
-typedef struct { int index; } Device;
+typedef struct { int index, is_mig; } Device;
 typedef union { double d; unsigned ui; unsigned long ul; unsigned long long ull; long long sll; int si; unsigned short us; } Value;
 typedef struct { uint32_t id, scope; int64_t timestamp, latency_us; uint32_t type, ret; Value value; } FieldValue;
 typedef struct { char bus_legacy[16]; unsigned domain, bus_number, device, pci_device, pci_subsystem; char bus[32]; } PciInfo;
@@ -22,14 +24,19 @@ typedef struct { unsigned gpu, memory; } Utilization;
 typedef struct { unsigned long long total, free, used; } Memory;
 typedef struct { unsigned pid; unsigned long long used; unsigned gpu_instance, compute_instance; } Process;
 
-static Device devices[MAX_GPUS];
+static Device devices[MAX_GPUS], instances[MAX_GPUS]; /* boards, and the one MIG instance of each */
 static int opened;
 static int64_t started_ns;
+static double opened_s; /* when nvmlInit last found NVML closed */
 static long reads;
 
+/* An environment variable; looked up once per thread, for getenv is slow beside what a read may cost. */
 static const char *text(const char *name, const char *otherwise) {
-    const char *value = getenv(name);
-    return value && *value ? value : otherwise;
+    static __thread struct { const char *name, *value; } seen[64];
+    int i = 0;
+    while (i < 63 && seen[i].name && seen[i].name != name) i++;
+    if (seen[i].name != name) seen[i].name = name, seen[i].value = getenv(name);
+    return seen[i].value && *seen[i].value ? seen[i].value : otherwise;
 }
 static double number(const char *name, double otherwise) {
     const char *value = getenv(name);
@@ -48,11 +55,30 @@ static int listed(const char *list, const char *word) {
 }
 static int without(const char *what) { return listed(text("STANDIN_NVML_WITHOUT", ""), what); }
 
+/* The same by a log of levels, lines of "CLOCK_MONOTONIC-ns W" in order of time, which a load appends to as it switches;
+ * the low level before the first. */
+static double logged_j(const char *path, double s) {
+    double from_s = 0, w = number("STANDIN_NVML_LOW_W", 120), j = 0, level;
+    long long t_ns;
+    FILE *log = fopen(path, "r");
+    if (s < 0) j = w * s, s = 0;
+    while (log && fscanf(log, "%lld %lf", &t_ns, &level) == 2) {
+        double at = (t_ns - started_ns) / 1e9;
+        if (at >= s) break;
+        if (at > from_s) j += w * (at - from_s), from_s = at;
+        w = level;
+    }
+    if (log) fclose(log);
+    return j + w * (s - from_s);
+}
+
 /* Energy in J drawn by GPU 0 from the start until s seconds later: the low level, then the high one, each for half of
  * a period; equal levels make it constant. Time before the start counts down. */
 static double drawn_j(double s) {
     double low = number("STANDIN_NVML_LOW_W", 120), high = number("STANDIN_NVML_HIGH_W", low);
     double period = number("STANDIN_NVML_PERIOD_S", 2);
+    const char *levels = text("STANDIN_NVML_LEVELS", "");
+    if (*levels) return logged_j(levels, s);
     double whole = (double)(long long)(s / period);
     if (s < 0) return low * s;
     double rest = s - whole * period, half = period / 2;
@@ -61,11 +87,19 @@ static double drawn_j(double s) {
 static double at_s(void) { return (now_ns() - started_ns) / 1e9; }
 static double mean_w(double from_s, double to_s) { return (drawn_j(to_s) - drawn_j(from_s)) / (to_s - from_s); }
 
+/* A driver that is taken out for a while: nothing works meanwhile, and what was opened before never again. */
+static double reload_s(void) { return number("STANDIN_NVML_RELOAD_S", 1e15); }
+static double reloaded_s(void) { return reload_s() + number("STANDIN_NVML_RELOAD_FOR_S", 0.3); }
+static int is_away(void) { return at_s() >= reload_s() && at_s() < reloaded_s(); }
+
 /* Every call on a device passes here: lost boards and missing permission strike from the nth call on. */
 static int trouble(Device *device) {
     long now = __atomic_add_fetch(&reads, 1, __ATOMIC_RELAXED);
     if (!opened) return UNINITIALIZED;
+    if (is_away()) return DRIVER_NOT_LOADED;
+    if (at_s() >= reloaded_s() && opened_s < reload_s()) return UNINITIALIZED;
     if (!device) return INVALID_ARGUMENT;
+    if (device->is_mig) return NOT_SUPPORTED;
     if (device->index == (int)number("STANDIN_NVML_LOST_GPU", 0) && now > number("STANDIN_NVML_LOST_AFTER", 1e15))
         return GPU_IS_LOST;
     return now > number("STANDIN_NVML_DENIED_AFTER", 1e15) ? NO_PERMISSION : SUCCESS;
@@ -87,7 +121,8 @@ int nvmlInitWithFlags(unsigned flags) {
     if (fails) return fails;
     if (!started_ns) started_ns = (int64_t)number("STANDIN_NVML_START_NS", 0);
     if (!started_ns) started_ns = now_ns();
-    opened++;
+    if (is_away()) return DRIVER_NOT_LOADED;
+    if (!opened++) opened_s = at_s();
     return SUCCESS;
 }
 int nvmlShutdown(void) {
@@ -112,6 +147,23 @@ int nvmlDeviceGetHandleByIndex_v2(unsigned index, Device **device) {
     *device = &devices[index];
     return SUCCESS;
 }
+int nvmlDeviceGetIndex(Device *device, unsigned *index) {
+    *index = (unsigned)device->index;
+    return SUCCESS;
+}
+int nvmlDeviceGetHandleByUUID(const char *uuid, Device **device) {
+    unsigned index;
+    int is_mig = sscanf(uuid, "MIG-%*8c-%*4c-%*4c-%*4c-%u", &index) == 1;
+    if (!is_mig && sscanf(uuid, "GPU-00000000-0000-0000-0000-%u", &index) != 1) return NOT_FOUND;
+    if (is_mig && !number("STANDIN_NVML_MIG", 0)) return NOT_FOUND;
+    if (!is_mig) return nvmlDeviceGetHandleByIndex_v2(index, device);
+    instances[index].index = (int)index, instances[index].is_mig = 1;
+    *device = &instances[index];
+    return SUCCESS;
+}
+int nvmlDeviceGetDeviceHandleFromMigDeviceHandle(Device *instance, Device **device) {
+    return instance->is_mig ? nvmlDeviceGetHandleByIndex_v2((unsigned)instance->index, device) : INVALID_ARGUMENT;
+}
 int nvmlDeviceGetName(Device *device, char *out, unsigned size) {
     ENTER("name");
     return put(out, size, text("STANDIN_NVML_NAME", "Stand-in GPU"));
@@ -131,12 +183,23 @@ int nvmlDeviceGetArchitecture(Device *device, unsigned *architecture) {
     *architecture = (unsigned)number("STANDIN_NVML_ARCHITECTURE", 9); /* Hopper */
     return SUCCESS;
 }
+int nvmlDeviceGetCudaComputeCapability(Device *device, int *major, int *minor) {
+    ENTER("capability");
+    return sscanf(text("STANDIN_NVML_CAPABILITY", "9.0"), "%d.%d", major, minor) == 2 ? SUCCESS : INVALID_ARGUMENT;
+}
+int nvmlDeviceGetTemperatureThreshold(Device *device, unsigned threshold, unsigned *celsius) {
+    ENTER("threshold");
+    if (threshold > 8) return INVALID_ARGUMENT;
+    *celsius = 90;
+    return SUCCESS;
+}
 int nvmlDeviceGetPciInfo_v3(Device *device, PciInfo *info) {
     ENTER("pci");
     memset(info, 0, sizeof *info);
     info->bus_number = (unsigned)device->index + 1;
     info->pci_device = (unsigned)strtoul(text("STANDIN_NVML_PCI_DEVICE", "0x233510DE"), NULL, 16);
-    snprintf(info->bus, sizeof info->bus, "00000000:%02X:00.0", info->bus_number);
+    info->domain = 0x7FFF; /* where no real device is */
+    snprintf(info->bus, sizeof info->bus, "%08X:%02X:00.0", info->domain, info->bus_number);
     return SUCCESS;
 }
 int nvmlDeviceGetMemoryInfo(Device *device, Memory *memory) {
@@ -145,13 +208,17 @@ int nvmlDeviceGetMemoryInfo(Device *device, Memory *memory) {
     return SUCCESS;
 }
 
+/* What the rest of a module (Grace, its memory) draws beside the GPU. */
+static double rest_of_module_w(void) { return number("STANDIN_NVML_REST_OF_MODULE_W", 100); }
+
 int nvmlDeviceGetTotalEnergyConsumption(Device *device, unsigned long long *millijoules) {
     double step_s = number("STANDIN_NVML_STEP_MS", 100) / 1000, gain = number("STANDIN_NVML_COUNTER_GAIN", 1);
-    double reset_s = number("STANDIN_NVML_RESET_S", 1e15), start_j = number("STANDIN_NVML_COUNTER_START_J", 1000);
+    double reset_s = number("STANDIN_NVML_RESET_S", reload_s()), start_j = number("STANDIN_NVML_COUNTER_START_J", 1000);
     ENTER("energy");
     double s = (double)(long long)(at_s() / step_s) * step_s;
     double j = s < reset_s ? start_j + gain * drawn_j(s) : gain * (drawn_j(s) - drawn_j(reset_s));
-    *millijoules = (unsigned long long)(1000 * j * (device->index + 1));
+    double rest_j = number("STANDIN_NVML_COUNTS_MODULE", 0) ? rest_of_module_w() * s : 0;
+    *millijoules = (unsigned long long)(1000 * (j * (device->index + 1) + rest_j));
     return SUCCESS;
 }
 int nvmlDeviceGetPowerUsage(Device *device, unsigned *milliwatts) {
@@ -159,17 +226,30 @@ int nvmlDeviceGetPowerUsage(Device *device, unsigned *milliwatts) {
     *milliwatts = (unsigned)(1000 * mean_w(at_s() - 1, at_s()) * (device->index + 1));
     return SUCCESS;
 }
+/* The instant power: as of now, or as of the last update, and over the window before. */
+static double instant_w(void) {
+    double update_s = number("STANDIN_NVML_UPDATE_MS", 0) / 1000, window_s = number("STANDIN_NVML_WINDOW_MS", 25) / 1000;
+    double s = at_s();
+    if (update_s > 0) s = (double)(long long)(s / update_s) * update_s;
+    return mean_w(s - window_s, s);
+}
 int nvmlDeviceGetFieldValues(Device *device, int count, FieldValue *fields) {
     ENTER("fields");
     for (int i = 0; i < count; i++) {
         int instant = fields[i].id == FIELD_POWER_INSTANT && !without("instant");
-        int average = fields[i].id == FIELD_POWER_AVERAGE;
-        double s = at_s();
-        fields[i].ret = (instant || average) && fields[i].scope == 0 ? SUCCESS : NOT_SUPPORTED;
+        int average = fields[i].id == FIELD_POWER_AVERAGE && !without("average");
+        int scope = (int)fields[i].scope;
+        int known = scope == SCOPE_GPU || listed(text("STANDIN_NVML_SCOPES", ""), scope == SCOPE_MODULE ? "module" : "memory");
+        if (scope == SCOPE_MEMORY) instant = 0; /* as on real boards */
+        fields[i].ret = (instant || average) && known ? SUCCESS : NOT_SUPPORTED;
         if (fields[i].ret) continue;
         fields[i].type = VALUE_TYPE_UNSIGNED_INT;
         fields[i].timestamp = now_ns() / 1000;
-        fields[i].value.ui = (unsigned)(1000 * mean_w(s - (instant ? 0.025 : 1), s) * (device->index + 1));
+        double w = instant ? instant_w() : mean_w(at_s() - 1, at_s());
+        w *= device->index + 1;
+        if (scope == SCOPE_MODULE) w += rest_of_module_w();
+        if (scope == SCOPE_MEMORY) w *= number("STANDIN_NVML_MEMORY_SHARE", 0.1);
+        fields[i].value.ui = (unsigned)(1000 * w);
     }
     return SUCCESS;
 }
@@ -240,5 +320,15 @@ int nvmlDeviceGetComputeRunningProcesses_v3(Device *device, unsigned *count, Pro
     *count = there;
     if (there > room) return INSUFFICIENT_SIZE;
     for (unsigned i = 0; i < there && processes; i++) processes[i].pid = 1 + i;
+    if (there && processes && number("STANDIN_NVML_OWN", 0)) processes[there - 1].pid = (unsigned)getpid();
+    return SUCCESS;
+}
+/* The first of them computes, too: one process, listed twice. */
+int nvmlDeviceGetGraphicsRunningProcesses_v3(Device *device, unsigned *count, Process *processes) {
+    unsigned there = (unsigned)number("STANDIN_NVML_GRAPHICS", 0), room = *count;
+    ENTER("graphics");
+    *count = there;
+    if (there > room) return INSUFFICIENT_SIZE;
+    for (unsigned i = 0; i < there && processes; i++) processes[i].pid = i ? 1000 + i : 1;
     return SUCCESS;
 }

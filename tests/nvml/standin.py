@@ -20,12 +20,21 @@ SCENES = frozenset(
         "low_w",  # W of GPU 0 in the first half of each period
         "high_w",  # W in the second half; low_w where not given
         "period_s",
+        "levels",  # in place of the waveform: a file of "CLOCK_MONOTONIC-ns W" lines, as switching_load.py writes it
         "start_ns",  # CLOCK_MONOTONIC instant of the waveform's start; first nvmlInit where not given
         "step_ms",  # how often the energy counter steps
         "counter_gain",  # what the counter says of the true energy
         "counter_start_j",
         "reset_s",  # the counter starts again at 0 so long after the start
-        "without",  # comma-separated: energy,instant,power,fields,utilisation,mig,temperature,limit,throttle ...
+        "without",  # comma-separated: energy,instant,average,power,fields,utilisation,mig,temperature,limit ...
+        "scopes",  # of the power fields beside the GPU's: module,memory
+        "rest_of_module_w",  # what Grace and its memory draw, for the module's power
+        "counts_module",  # 1: the energy counter covers the module, as on GH200
+        "memory_share",  # of the GPU's power
+        "update_ms",  # the instant power changes so often; 0: it is always as of now
+        "window_ms",  # ... and is the mean over so long
+        "reload_s",  # the driver is taken out so long after the start ...
+        "reload_for_s",  # ... and is back so much later; what was open then is of no use any more
         "lost_gpu",  # this one falls off the bus ...
         "lost_after",  # ... after so many calls
         "denied_after",  # no permission after so many calls
@@ -34,7 +43,10 @@ SCENES = frozenset(
         "name",
         "architecture",  # NVML number, 9: Hopper, 7: Ampere, 6: Turing
         "pci_device",  # hexadecimal, device id and vendor, 0x20B010DE: A100
+        "capability",  # CUDA compute capability, 9.0
         "processes",  # other compute processes
+        "own",  # 1: the last of them is the process that asks
+        "graphics",  # processes with a graphics context; the first is a compute process, too
     }
 )
 

@@ -1,29 +1,44 @@
 """Transcripts of real meters: read them, and play them back as a meter.
 
-A transcript is JSON Lines. First line: {"schema", "channels", "facts", "window", "load"}; each further line a sample,
-[t_ns, read_ns, "channel", value]. `record_transcript.py` writes them.
+A transcript is JSON Lines. First line: {"schema", "channels", "facts", "window", "load", "phases", "edges"}; each
+further line a sample, [t_ns, read_ns, "channel", value]. `record_transcript.py` writes them.
 """
 
 import json
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tcabench.clock import Clock
-from tcabench.records import Channel, Kind, PowerSample, Window
+from tcabench.records import Channel, Instrument, Kind, PowerSample, Role, Window
 
 SCHEMA = "tcabench/meter-transcript/v1"
+ENUMS: Mapping[str, Callable[[str], Any]] = {"kind": Kind, "role": Role, "instrument": Instrument}
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """A part of the recording; `period_s` of a square wave, 0 where there is none."""
+
+    name: str
+    start_ns: int
+    end_ns: int
+    period_s: float
 
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
+    """`edges`: the instants at which the load went on (True) or off, in ns, as far as it told."""
+
     channels: tuple[Channel, ...]
     samples: tuple[PowerSample, ...]
     window: Window
     facts: Mapping[str, Any]
     load: str
+    phases: tuple[Phase, ...] = ()
+    edges: tuple[tuple[int, bool], ...] = ()
 
 
 def read(path: Path) -> Transcript:
@@ -31,10 +46,14 @@ def read(path: Path) -> Transcript:
     head, *lines = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
     if head.get("schema") != SCHEMA:
         raise ValueError(f"{path} is no transcript of schema {SCHEMA}")
-    channels = tuple(Channel(**{**fields, "kind": Kind(fields["kind"])}) for fields in head["channels"])
-    return Transcript(
-        channels, tuple(PowerSample(*line) for line in lines), Window(**head["window"]), head["facts"], head["load"]
+    channels = tuple(
+        Channel(**{**row, **{key: enum(row[key]) for key, enum in ENUMS.items() if key in row}})
+        for row in head["channels"]
     )
+    return Transcript(
+        channels, tuple(PowerSample(*line) for line in lines), Window(**head["window"]), head["facts"], head["load"],
+        tuple(Phase(**row) for row in head.get("phases", [])), tuple((t, on) for t, on in head.get("edges", [])),
+    )  # fmt: skip
 
 
 class ReplayMeter:

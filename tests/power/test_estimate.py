@@ -10,7 +10,7 @@ from tcabench.energy import integrate
 from tcabench.errors import PluginError, UsageError
 from tcabench.power import open_meters
 from tcabench.power.meters.estimate import BUSY_W, IDLE_W, PowerModel, cpu_time_s
-from tcabench.records import Kind, PowerSample, Quantity, Window
+from tcabench.records import Instrument, Kind, PowerSample, Quantity, Window
 
 BUSY_LOOP = "import time\nwhile time.process_time() < 1.0: pass"
 TICK_S = 0.01
@@ -49,6 +49,7 @@ def test_the_power_channel_says_that_it_is_an_estimate() -> None:
     channels = {channel.kind: channel for channel in meter.channels()}
     power = channels[Kind.POWER]
     assert power.is_estimate
+    assert {channel.instrument for channel in channels.values()} == {Instrument.MODEL}
     assert power.gain_low == pytest.approx(1 / 3)
     assert power.gain_high == 3
     assert (power.boundary, power.domain) == ("chip", "host")

@@ -11,17 +11,24 @@ from typing import Any
 
 from tcabench.evidence.document import result_document
 from tcabench.records import (
+    Alignment,
+    Carbon,
     Channel,
     Component,
     DomainEnergy,
     Energy,
+    Facility,
+    Health,
+    Heat,
     Judgement,
     Kind,
     NotMetered,
     Outcome,
     PowerSample,
     Quantity,
+    Rung,
     RunRecord,
+    Split,
     Status,
     Trace,
     Value,
@@ -92,7 +99,8 @@ def traces(count: int, total_s: float) -> tuple[Trace, ...]:
     return tuple(made)
 
 
-WINDOW = Window(ZERO - 10 * S, ZERO - S, ZERO, ZERO + 20 * S, ZERO + 110 * S, ZERO + 118 * S, "planned length reached")
+WINDOW = Window(ZERO - 10 * S, ZERO - S, ZERO, ZERO + 20 * S, ZERO + 110 * S, ZERO + 118 * S, "planned length reached",
+                ZERO + 118 * S, ZERO + 120 * S)  # fmt: skip
 
 
 def power_w(t_s: float, i: int) -> float:
@@ -142,7 +150,40 @@ def energy(estimate: bool = False) -> Energy:
                               None if estimate else 0.0043, 1, 3.5),),
         components=parts, grade="E0" if estimate else "E2",
         grade_why="the only power channel is a model" if estimate else "counter and integral agree within 0.43 %",
-        block_j=tuple(3_525.8 + 40 * wobble(i) for i in range(12)),
+        block_j=tuple(3_525.8 + 40 * wobble(i) for i in range(12)), idle_before=quantity(71.2, 0.05, "W"),
+        idle_after=quantity(72.0, 0.05, "W"), dynamic=quantity(35_866.0, 0.058, "J"),
+        ladder=(Rung("chip", total, replace(scaled(total, 1 / 90), unit="W"), "E2", "an energy counter"),
+                Rung("rack", quantity(61_020.0, 0.012, "J"), quantity(678.0, 0.012, "W"), "E5", "a class 1 meter"),
+                Rung("facility", NotMetered("no meter"), NotMetered("no meter"), None, "no cooling meter")),
+        split=Split(quantity(4_100.0, 0.06, "J"), quantity(37_900.0, 0.06, "J"), quantity(310.0, 0.06, "J"), "evenly"),
+        facility=plant(), carbon=carbon(),
+        alignments=(Alignment("nvml", 0, 50_000, "host clock"),
+                    Alignment("redfish.pdu", 1_503_000_000, 19_000_000, "load marker", 0.0312),
+                    Alignment("csv.plant", 0, 1_000_000_000, "host clock", None, "its clock jumped by 5 s <b>")),
+        health=(Health("nvml/gpu0/power", 900, 865, 2, 0, 0.0, 3.5, 0.0389, ("3.5 s without a reading",)),
+                Health("nvml/gpu0/energy", 900, 865, 2, 1, 0.0, 3.5, 0.0389, ())),
+    )  # fmt: skip
+
+
+def plant() -> Facility:
+    """Cooling and loss as a site with a shared CDU has them."""
+    return Facility(
+        it=quantity(61_020.0, 0.012, "J"), it_all=quantity(241_000.0, 0.01, "J"), share=quantity(0.2532, 0.015, "1"),
+        cooling=quantity(2_410.0, 0.04, "J"), loss=NotMetered("no meter upstream"), ppue=quantity(1.0395, 0.002, "1"),
+        erf=NotMetered("nothing is reused"), ere=NotMetered("nothing is reused"), wue=NotMetered("no water meter"),
+        cer=quantity(25.1, 0.05, "1"), rule="energy: the share of IT energy in the window", tier="M2",
+        heat=(Heat("loop1", quantity(58_000.0, 0.03, "J"), quantity(12.1, 0.02, "L/min"), quantity(8.3, 0.02, "K"),
+                   "PG25", -0.0495, "fans warm the room <b>"),),
+        notes=("IT is metered at the output of the PDU: category 2",),
+    )  # fmt: skip
+
+
+def carbon() -> Carbon:
+    """What a site in a named grid emits, with nothing bought."""
+    return Carbon(
+        "rack", quantity(6.4, 0.2, "g"), NotMetered("nothing was bought"), quantity(0.8, 0.3, "g"),
+        quantity(381.0, 0.2, "g/kWh"), NotMetered("nothing was bought"), "Ember via Our World in Data, DE 2023", "",
+        "1,500 kg over 5 years, the operator's figure",
     )  # fmt: skip
 
 
@@ -187,6 +228,10 @@ def values(total: Value, output_tok: int, made: tuple[Trace, ...]) -> dict[str, 
     found["error_rate"] = Quantity(0.0417, 0.0213, 0.0758, "1")
     found["output_tokens"] = Quantity.exact(float(output_tok), "token")
     found["window_s"] = Quantity.exact(90.0, "s")
+    found["ppue_interim"] = quantity(1.0395, 0.002, "1")
+    found["heat_removed.loop1"] = quantity(0.0161, 0.03, "kWh")
+    found["energy_total"] = NotMetered("no meter") if isinstance(total, NotMetered) else quantity(0.01175, 0.05, "kWh")
+    found["sci_g_per_1k_output_tokens"] = quantity(0.42, 0.2, "g/ktoken")
     found["token_count_difference"] = Quantity(0.000391, 0.000391, 0.000391, "1")
     return found
 
@@ -244,7 +289,9 @@ def record(requests: int = 240, estimate: bool = False) -> RunRecord:
                             clauses),
         quality={"tokenizer": "the model's own", "requests recounted": requests},
         events=({"t": ZERO, "event": "phase", "phase": "load_start"},
-                {"t": ZERO + 63 * S, "event": "meter fault", "meter": "nvml", "error": "GPU is lost"}),
+                {"t": ZERO + 63 * S, "event": "meter_error", "meter": "nvml", "why": "GPU is lost <b>"},
+                {"t": ZERO + 110 * S, "event": "sampler_cost", "meter": "", "cpu_s": 0.9, "wall_s": 130.0,
+                 "reads": 2600, "share": 0.0069}),
     )  # fmt: skip
 
 

@@ -163,7 +163,7 @@ def test_a_run_of_one_request_has_its_charts() -> None:
                    chunk_ns=tuple(ZERO + 30 * S + 90_000_000 * (i + 1) for i in range(3)))  # fmt: skip
     page = page_of(replace(run, traces=(only,)))
     assert {e.attributes["aria-labelledby"].split("-title")[0] for e in found(page, "svg", class_="chart")} == {
-        "power", "standing-chart", "budget", "ecdf-ttft", "ecdf-itl", "ecdf-e2e",
+        "power", "standing-chart", "budget", "ladder", "ecdf-ttft", "ecdf-itl", "ecdf-e2e",
     }  # fmt: skip
 
 
@@ -190,8 +190,8 @@ def test_a_long_run_stays_under_two_megabytes() -> None:
 
 def test_the_anchors_are_the_stable_ones(page: bytes) -> None:
     assert [s.id for s in load_sections()] == [
-        "verdict", "clauses", "standing", "energy", "uncertainty", "latency", "tokens", "workload", "system", "verify",
-        "glossary",
+        "verdict", "clauses", "standing", "energy", "uncertainty", "meters", "facility", "carbon", "latency", "tokens",
+        "workload", "system", "verify", "glossary",
     ]  # fmt: skip
     contents = [e for e in read(page) if e.tag == "a" and "nav" in e.parents]
     assert [e.attributes["href"][1:] for e in contents] == [s.id for s in load_sections()][1:]
@@ -200,7 +200,7 @@ def test_the_anchors_are_the_stable_ones(page: bytes) -> None:
 def test_every_chart_is_named_described_and_has_a_table(page: bytes) -> None:
     elements = read(page)
     charts = [e for e in elements if e.attributes.get("class") == "chart"]
-    assert len(charts) == 6
+    assert len(charts) == 7
     for chart in charts:
         assert chart.attributes["role"] == "img"
         name, desc = chart.attributes["aria-labelledby"].split()
@@ -212,7 +212,7 @@ def test_every_chart_is_named_described_and_has_a_table(page: bytes) -> None:
 def test_every_colour_of_a_chart_is_one_of_the_style_sheet(page: bytes) -> None:
     defined = set(re.findall(r"--([a-z0-9-]+):", found(page, "style")[0].text))
     charts = re.findall(r'<svg [^>]*class="chart".*?</svg>', page.decode(), re.DOTALL)
-    assert len(charts) == 6
+    assert len(charts) == 7
     for chart in charts:
         assert not re.search(r'="#[0-9a-f]{3,6}"', chart)
         assert set(re.findall(r"var\(--([a-z0-9-]+)\)", chart)) <= defined
@@ -246,3 +246,42 @@ def test_a_percentile_that_nothing_bounds_is_open() -> None:
     page = page_of(replace(whole, values={**whole.values, "ttft.p99": p99})).decode()
     assert page.count("… open)") == 2  # in the table of latencies, and in that of every number
     assert "no upper limit passes on it" in page
+
+
+def test_meters_and_clocks_are_told_and_what_is_wrong_with_them(page: bytes) -> None:
+    [section] = found(page, "section", id="meters")
+    for words in (
+        "3.5 s without a reading",
+        "load marker",
+        "1.503\u00a0s",
+        "its clock jumped by 5 s <b>",
+        "GPU is lost <b>",
+    ):
+        assert words in section.text
+    assert "0.69\u00a0%" in section.text  # what the sampling cost of a core
+
+
+def test_a_run_is_shown_from_chip_to_plant(page: bytes) -> None:
+    [section] = found(page, "section", id="facility")
+    for words in (
+        "chip",
+        "rack",
+        "E5",
+        "not metered: no meter",
+        "1.039",
+        "energy: the share of IT energy",
+        "category 2",
+    ):
+        assert words in section.text
+    assert "103.9 %" not in section.text
+    [carbon] = found(page, "section", id="carbon")
+    assert "Ember via Our World in Data, DE 2023" in carbon.text
+    assert "g per 1\u202f000 tokens" in carbon.text
+
+
+def test_a_run_without_a_site_says_so_and_shows_no_figure() -> None:
+    run = record()
+    assert run.energy is not None
+    bare = page_of(replace(run, energy=replace(run.energy, facility=None, carbon=None, split=None)))
+    assert "nothing is said of the plant" in found(bare, "section", id="facility")[0].text
+    assert "There is no default" in found(bare, "section", id="carbon")[0].text

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from tcabench.errors import MeterError, UsageError
 from tcabench.power.meter import Fact, Meter
-from tcabench.records import Channel, Kind
+from tcabench.records import Channel, Instrument, Kind
 
 PERIOD_NS = 200_000_000
 # Mean of the server processors AWS runs on, per logical CPU, idle and at full load, from SPECpower_ssj2008 results:
@@ -138,6 +138,7 @@ def _power_channel(model: PowerModel) -> Channel:
         note=f"{FORMULA}, n_cpu={model.n_cpu}, idle_w={model.idle_w:g}, busy_w={model.busy_w:g} ({model.source}). "
         "Boundary chip: the model knows processor time alone, nothing of memory, disks, fans, power supply or "
         "accelerators. The whole machine is counted, other programs too.",
+        instrument=Instrument.MODEL,
     )
 
 
@@ -157,4 +158,5 @@ def _cpu_time_channel() -> Channel:
         is_estimate=False,
         accuracy_source="proc_stat(5): counted in ticks of 1/100 s",
         note="user + nice + system + irq + softirq of all CPUs since boot; what the power model is fed with",
+        instrument=Instrument.MODEL,
     )

@@ -1,4 +1,4 @@
-"""What NVML can read of a GPU: one `Reading` per channel, and which of them this GPU supports."""
+"""The power and energy that NVML can read of a GPU: one `Reading` per channel, and which of them this GPU supports."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,7 +6,19 @@ from typing import Any
 
 import pynvml
 
-from tcabench.records import Channel, Kind
+from tcabench.power.meters.nvml_fields import MW_PER_W, EnergyCounter, Field, PowerFields
+from tcabench.power.meters.nvml_gpus import Gpu
+from tcabench.power.meters.nvml_sampling import (
+    AVERAGE,
+    COUNTER_NS,
+    COUNTER_TOLD,
+    MS,
+    Sampling,
+    asked,
+    instant_sampling,
+    plain_is_average,
+)
+from tcabench.records import Channel, Kind, Role
 
 # +-5 % of reading, proportional and constant per board (SC24). A limit without a distribution is taken as
 # rectangular: u = 5 %/sqrt(3), expanded with k = 2.
@@ -15,91 +27,56 @@ ACCURACY = (
     "NVML states no accuracy for this part; +-5 % of reading between boards, constant per board (Yang, Adamek, Armour, "
     "SC24, doi 10.1109/SC41406.2024.00028), as a rectangular limit: k=2 half width 5.77 %"
 )
-UPDATE_NS = 100_000_000  # seen on Turing to Hopper (SC24); NVML states none
-AVERAGE_NS = 1_000_000_000
-FAST_NS, SLOW_NS = 50_000_000, 1_000_000_000
-MHZ, MW_PER_W, MJ_PER_J = "MHz", 1000, 1000
-GA100_PCI = 0x20  # high byte of the PCI device id of A100, A30, A800
-UNSUPPORTED = (
-    pynvml.NVML_ERROR_NOT_SUPPORTED,
-    pynvml.NVML_ERROR_FUNCTION_NOT_FOUND,
-    pynvml.NVML_ERROR_INVALID_ARGUMENT,  # how some drivers refuse a field id newer than they are
-)
-THROTTLE_BITS = (
-    "bits: 1 idle, 2 application clocks, 4 power cap, 8 hardware slowdown, 16 sync boost, 32 software thermal, "
-    "64 hardware thermal, 128 power brake, 256 display clocks (nvmlClocksEventReasons)"
-)
+FAST_NS, SLOW_NS = 50 * MS, 1000 * MS
+GPU, MODULE, MEMORY = pynvml.NVML_POWER_SCOPE_GPU, pynvml.NVML_POWER_SCOPE_MODULE, pynvml.NVML_POWER_SCOPE_MEMORY
+INSTANT, AVERAGED = pynvml.NVML_FI_DEV_POWER_INSTANT, pynvml.NVML_FI_DEV_POWER_AVERAGE
 Ask = Callable[[Any], float]
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A channel and the call that reads it: NVML handle -> value in the channel's unit; raises pynvml.NVMLError."""
+    """A channel and how it is read: by a call of its own (handle -> value in the channel's unit; raises NVMLError), or
+    as a power field (id, scope), of which one call reads all."""
 
     channel: Channel
-    read: Ask
+    ask: Ask | None = None
+    field: Field | None = None
 
 
-def energy_readings(domain: str, handle: Any) -> tuple[Reading, ...]:
-    """Energy counter and power of a GPU, whichever it has. raises: NVMLError other than "not supported"."""
-    board = _board_note(handle)
-    readings = []
-    if supported(energy_j, handle):
-        note = "since the driver was loaded; steps about every 100 ms (observed, NVML states none)"
-        channel = _channel(domain, "energy", Kind.ENERGY, "J", FAST_NS, UPDATE_NS, f"{note}{board}")
-        readings.append(Reading(channel, energy_j))
-    if supported(instant_power_w, handle):
-        note = "NVML_FI_DEV_POWER_INSTANT; the sensor looks at 25 ms of each 100 ms on A100 and H100 (SC24)"
-        channel = _channel(domain, "power", Kind.POWER, "W", FAST_NS, UPDATE_NS, f"{note}{board}")
-        readings.append(Reading(channel, instant_power_w))
-    elif supported(power_usage_w, handle):
-        update_ns, note = _power_usage_note(handle)
-        channel = _channel(domain, "power", Kind.POWER, "W", FAST_NS, update_ns, f"{note}{board}")
-        readings.append(Reading(channel, power_usage_w))
-    return tuple(readings)
+@dataclass(frozen=True, slots=True)
+class Readings:
+    """What is read of one GPU: `fast` 20 times, `slow` once a second."""
+
+    fast: tuple[Reading, ...]
+    slow: tuple[Reading, ...]
 
 
-def telemetry_readings(domain: str, handle: Any) -> tuple[Reading, ...]:
-    """What explains the power, whichever of it the GPU has; read once a second."""
-    rows: tuple[tuple[str, Kind, str, Ask, str], ...] = (
-        ("temperature", Kind.TEMPERATURE, "degC", temperature_c, "GPU die"),
-        ("clock_sm", Kind.CLOCK, MHZ, sm_clock_mhz, "streaming multiprocessors"),
-        ("clock_memory", Kind.CLOCK, MHZ, memory_clock_mhz, "memory"),
-        ("power_limit", Kind.POWER_LIMIT, "W", power_limit_w, "enforced: the lowest of all limits in force"),
-        ("throttle", Kind.THROTTLE, "1", throttle_mask, THROTTLE_BITS),
-        ("utilisation", Kind.UTILISATION, "1", utilisation, "share of the last sample period with a kernel running"),
+def power_readings(gpu: Gpu, module: str, first_of_module: bool) -> Readings:
+    """Energy counter and power of a GPU, whichever it has, and those of its `module` ("" without one) once.
+
+    Where there are an instant and an averaged power, the instant one counts and the other is shown.
+    raises: NVMLError other than "not supported".
+    """
+    there = fields_there(gpu.handle)
+    covered = module if gpu.counts_module else ""
+    counter = (
+        [Reading(_counter_channel(gpu, covered), EnergyCounter().read)]
+        if asked(EnergyCounter().read, gpu.handle) is not None
+        else []
     )
-    return tuple(
-        Reading(_channel(domain, name, kind, unit, SLOW_NS, 0, note), ask)
-        for name, kind, unit, ask, note in rows
-        if supported(ask, handle)
-    )
+    whole = _module_power(gpu, module, there) if module and first_of_module else []
+    own = _gpu_power(gpu, there, covered if counter or whole else "")
+    fast = [one for one in (*counter, *own, *whole) if one.channel.period_ns == FAST_NS]
+    slow = [one for one in (*own, *whole, *_memory_power(gpu, there)) if one.channel.period_ns == SLOW_NS]
+    return Readings(tuple(fast), tuple(slow))
 
 
-def supported(ask: Callable[[Any], object], handle: Any) -> bool:
-    """Whether this GPU and driver answer the question. raises: NVMLError for any trouble but "not supported"."""
-    try:
-        ask(handle)
-    except pynvml.NVMLError as err:
-        if err.value in UNSUPPORTED:
-            return False
-        raise
-    return True
-
-
-def energy_j(handle: Any) -> float:
-    """Energy in J since the driver was loaded (Volta and newer)."""
-    return float(pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)) / MJ_PER_J
-
-
-def instant_power_w(handle: Any) -> float:
-    """Power in W, field 186, scope GPU: not averaged over a second, whatever the architecture."""
-    (field,) = pynvml.nvmlDeviceGetFieldValues(
-        handle, [(pynvml.NVML_FI_DEV_POWER_INSTANT, pynvml.NVML_POWER_SCOPE_GPU)]
-    )
-    if field.nvmlReturn != pynvml.NVML_SUCCESS:
-        raise pynvml.NVMLError(field.nvmlReturn)
-    return float(field.value.uiVal) / MW_PER_W
+def fields_there(handle: Any) -> frozenset[Field]:
+    """The power fields that this GPU answers; those of a module or its memory with more than 0 W, for parts without
+    them answer 0 (seen by ml-energy/zeus). raises: NVMLError other than "not supported"."""
+    wanted = [(INSTANT, GPU), (AVERAGED, GPU), (INSTANT, MODULE), (AVERAGED, MODULE), (AVERAGED, MEMORY)]
+    told = asked(PowerFields(wanted).read, handle) or []
+    return frozenset(field for field, watts in told if watts > 0 or field[1] == GPU)
 
 
 def power_usage_w(handle: Any) -> float:
@@ -107,84 +84,74 @@ def power_usage_w(handle: Any) -> float:
     return float(pynvml.nvmlDeviceGetPowerUsage(handle)) / MW_PER_W
 
 
-def temperature_c(handle: Any) -> float:
-    """Die temperature in degC."""
-    return float(pynvml.nvmlDeviceGetTemperature(handle, pynvml.NVML_TEMPERATURE_GPU))
+def _counter_channel(gpu: Gpu, covered: str) -> Channel:
+    note = f"{COUNTER_TOLD}{_board_note(gpu)}"
+    if covered:
+        note += (
+            "; GH200: this counter is said to cover the whole module, Grace and its memory too, so no other energy of "
+            "the module may be added (ml-energy/zeus, pull request 172)"
+        )
+    return _channel(covered or gpu.domain, "energy", Kind.ENERGY, Sampling(COUNTER_NS, 0, ""), note)
 
 
-def sm_clock_mhz(handle: Any) -> float:
-    """Clock of the multiprocessors in MHz."""
-    return float(pynvml.nvmlDeviceGetClockInfo(handle, pynvml.NVML_CLOCK_SM))
+def _gpu_power(gpu: Gpu, there: frozenset[Field], inside: str) -> list[Reading]:
+    board = _board_note(gpu)
+    average = f"NVML_FI_DEV_POWER_AVERAGE: {AVERAGE.told()}{board}"
+    if (INSTANT, GPU) in there:
+        sampling = instant_sampling(gpu.handle)
+        note = f"NVML_FI_DEV_POWER_INSTANT: {sampling.told()}{board}"
+        readings = [Reading(_channel(gpu.domain, "power", Kind.POWER, sampling, note, inside), field=(INSTANT, GPU))]
+        if (AVERAGED, GPU) in there:
+            note = f"{average}; shown beside the instant power, not counted"
+            readings.append(Reading(_shown(gpu.domain, "power_average", AVERAGE, note, inside), field=(AVERAGED, GPU)))
+        return readings
+    if (AVERAGED, GPU) in there:
+        return [Reading(_channel(gpu.domain, "power", Kind.POWER, AVERAGE, average, inside), field=(AVERAGED, GPU))]
+    if asked(power_usage_w, gpu.handle) is None:
+        return []
+    sampling = AVERAGE if plain_is_average(gpu.handle) else instant_sampling(gpu.handle)
+    what = "on Ampere (except GA100) and newer a mean" if sampling is AVERAGE else "instant on GA100 and before Ampere"
+    note = f"nvmlDeviceGetPowerUsage, {what}: {sampling.told()}{board}"
+    return [Reading(_channel(gpu.domain, "power", Kind.POWER, sampling, note, inside), power_usage_w)]
 
 
-def memory_clock_mhz(handle: Any) -> float:
-    """Memory clock in MHz."""
-    return float(pynvml.nvmlDeviceGetClockInfo(handle, pynvml.NVML_CLOCK_MEM))
+def _module_power(gpu: Gpu, module: str, there: frozenset[Field]) -> list[Reading]:
+    """Counted where the energy counter covers the module, too. Elsewhere (GB200, GB300: one Grace, two GPUs) the GPUs
+    are counted each by itself and the module is shown."""
+    for field, sampling in (((INSTANT, MODULE), instant_sampling(gpu.handle)), ((AVERAGED, MODULE), AVERAGE)):
+        if field not in there:
+            continue
+        note = f"power of the whole module: Grace, its GPUs and memory, regulators: {sampling.told()}"
+        if gpu.counts_module:
+            return [Reading(_channel(module, "power", Kind.POWER, sampling, note), field=field)]
+        return [Reading(_shown(module, "power", sampling, f"{note}; shown, not counted: its GPUs are"), field=field)]
+    return []
 
 
-def power_limit_w(handle: Any) -> float:
-    """The limit in force, in W."""
-    return float(pynvml.nvmlDeviceGetEnforcedPowerLimit(handle)) / MW_PER_W
+def _memory_power(gpu: Gpu, there: frozenset[Field]) -> list[Reading]:
+    if (AVERAGED, MEMORY) not in there:
+        return []
+    note = f"power of the GPU's memory, a part of the GPU's: {AVERAGE.told()}"
+    channel = _shown(f"{gpu.domain}.memory", "power", AVERAGE, note, gpu.domain)
+    return [Reading(channel, field=(AVERAGED, MEMORY))]
 
 
-def throttle_mask(handle: Any) -> float:
-    """Why the clocks are where they are, a bit mask (whole numbers below 2^53 are exact as float)."""
-    try:
-        return float(pynvml.nvmlDeviceGetCurrentClocksEventReasons(handle))
-    except pynvml.NVMLError as err:
-        if err.value != pynvml.NVML_ERROR_FUNCTION_NOT_FOUND:
-            raise
-    return float(pynvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle))  # its name before driver 535
+def _board_note(gpu: Gpu) -> str:
+    mode = asked(pynvml.nvmlDeviceGetMigMode, gpu.handle)
+    return "; MIG is on: this is the whole board, all of its instances together" if mode and mode[0] else ""
 
 
-def utilisation(handle: Any) -> float:
-    """0..1, NVML's own measure of how busy the GPU is."""
-    return float(pynvml.nvmlDeviceGetUtilizationRates(handle).gpu) / 100
+def _shown(domain: str, name: str, sampling: Sampling, note: str, inside: str = "") -> Channel:
+    return _channel(domain, name, Kind.POWER, sampling, note, inside, Role.INFO, SLOW_NS)
 
 
-def is_ga100(handle: Any) -> bool:
-    """Whether the GPU is an A100, A30 or A800, whose plain power reading is instant. Source: NVML reference."""
-    return bool(pynvml.nvmlDeviceGetPciInfo(handle).pciDeviceId >> 24 == GA100_PCI)
-
-
-def mig_on(handle: Any) -> bool:
-    """Whether the board is cut into MIG instances."""
-    return bool(pynvml.nvmlDeviceGetMigMode(handle)[0])
-
-
-def _power_usage_note(handle: Any) -> tuple[int, str]:
-    newer = supported(pynvml.nvmlDeviceGetArchitecture, handle) and (
-        pynvml.nvmlDeviceGetArchitecture(handle) >= pynvml.NVML_DEVICE_ARCH_AMPERE
-    )
-    if newer and not (supported(is_ga100, handle) and is_ga100(handle)):
-        return AVERAGE_NS, "nvmlDeviceGetPowerUsage: on Ampere (except GA100) and newer the mean of the last second"
-    return UPDATE_NS, "nvmlDeviceGetPowerUsage: instant on GA100 and architectures before Ampere"
-
-
-def _board_note(handle: Any) -> str:
-    note = ""
-    if supported(mig_on, handle) and mig_on(handle):
-        note += "; MIG is on: this is the whole board, all of its instances together"
-    if "GH200" in pynvml.nvmlDeviceGetName(handle):
-        note += "; GH200: the counter is said to cover the whole module, so Grace's own energy must not be added"
-    return note
-
-
-def _channel(domain: str, name: str, kind: Kind, unit: str, period_ns: int, update_ns: int, note: str) -> Channel:
-    metered = kind in (Kind.ENERGY, Kind.POWER)
+def _channel(
+    domain: str, name: str, kind: Kind, sampling: Sampling, note: str, inside: str = "", role: Role = Role.LOAD,
+    period_ns: int = FAST_NS,
+) -> Channel:  # fmt: skip
     return Channel(
-        id=f"nvml.{domain}.{name}",
-        meter="nvml",
-        domain=domain,
-        kind=kind,
-        unit=unit,
-        boundary="chip",
-        gain_low=1 - GAIN_HALF_WIDTH if metered else 1.0,
-        gain_high=1 + GAIN_HALF_WIDTH if metered else 1.0,
-        resolution={"J": 0.001, "W": 0.001, "degC": 1.0, MHZ: 1.0}.get(unit, 0.01 if kind is Kind.UTILISATION else 1.0),
-        update_ns=update_ns,
-        period_ns=period_ns,
-        is_estimate=False,
-        accuracy_source=ACCURACY if metered else "NVML states none; shown, not computed with",
-        note=note,
-    )
+        id=f"nvml.{domain}.{name}", meter="nvml", domain=domain, kind=kind, unit="J" if kind is Kind.ENERGY else "W",
+        boundary="chip", gain_low=1 - GAIN_HALF_WIDTH, gain_high=1 + GAIN_HALF_WIDTH, resolution=0.001,
+        update_ns=sampling.update_ns, period_ns=period_ns, is_estimate=False, accuracy_source=ACCURACY, note=note,
+        role=role, inside=inside, average_ns=sampling.window_ns,
+    )  # fmt: skip

@@ -7,7 +7,7 @@ from typing import Any
 import pynvml
 
 from tcabench.power.meter import Fact
-from tcabench.power.meters.nvml_channels import UNSUPPORTED
+from tcabench.power.meters.nvml_sampling import UNSUPPORTED
 
 ARCHITECTURES = {
     pynvml.NVML_DEVICE_ARCH_KEPLER: "Kepler",
@@ -19,6 +19,7 @@ ARCHITECTURES = {
     pynvml.NVML_DEVICE_ARCH_ADA: "Ada",
     pynvml.NVML_DEVICE_ARCH_HOPPER: "Hopper",
     pynvml.NVML_DEVICE_ARCH_BLACKWELL: "Blackwell",
+    pynvml.NVML_DEVICE_ARCH_RUBIN: "Rubin",
 }
 Row = tuple[str, str, Callable[[Any], object]]
 
@@ -27,6 +28,12 @@ ROWS: tuple[Row, ...] = (
     ("uuid", "nvmlDeviceGetUUID", lambda h: pynvml.nvmlDeviceGetUUID(h)),
     ("architecture", "nvmlDeviceGetArchitecture", lambda h: _architecture(pynvml.nvmlDeviceGetArchitecture(h))),
     ("pci_device_id", "nvmlDeviceGetPciInfo", lambda h: f"0x{pynvml.nvmlDeviceGetPciInfo(h).pciDeviceId:08X}"),
+    ("pci_bus_id", "nvmlDeviceGetPciInfo", lambda h: str(pynvml.nvmlDeviceGetPciInfo(h).busId)),
+    (
+        "compute_capability",
+        "nvmlDeviceGetCudaComputeCapability",
+        lambda h: ".".join(map(str, pynvml.nvmlDeviceGetCudaComputeCapability(h))),
+    ),
     ("memory_bytes", "nvmlDeviceGetMemoryInfo", lambda h: pynvml.nvmlDeviceGetMemoryInfo(h).total),
     ("driver_version", "nvmlSystemGetDriverVersion", lambda h: pynvml.nvmlSystemGetDriverVersion()),
     ("nvml_version", "nvmlSystemGetNVMLVersion", lambda h: pynvml.nvmlSystemGetNVMLVersion()),
@@ -46,6 +53,11 @@ ROWS: tuple[Row, ...] = (
         "clock_sm_max_mhz",
         "nvmlDeviceGetMaxClockInfo",
         lambda h: pynvml.nvmlDeviceGetMaxClockInfo(h, pynvml.NVML_CLOCK_SM),
+    ),
+    (
+        "temperature_slowdown_c",
+        "nvmlDeviceGetTemperatureThreshold",
+        lambda h: pynvml.nvmlDeviceGetTemperatureThreshold(h, pynvml.NVML_TEMPERATURE_THRESHOLD_SLOWDOWN),
     ),
     ("mig_mode", "nvmlDeviceGetMigMode", lambda h: "on" if pynvml.nvmlDeviceGetMigMode(h)[0] else "off"),
     ("ecc_mode", "nvmlDeviceGetEccMode", lambda h: "on" if pynvml.nvmlDeviceGetEccMode(h)[0] else "off"),

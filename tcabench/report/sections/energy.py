@@ -8,6 +8,15 @@ from tcabench.report.series import Envelope, drawn_channels, envelope
 from tcabench.report.view import BOUNDARIES, Facts, at, cell, float_at, number, phases, zero_ns
 
 TWIN_ROWS = 24
+OTHERS = (
+    ("energy_total", "Energy in the window"),
+    ("energy_dynamic", "Above idle"),
+    ("j_per_output_token_dynamic", "Above idle, per output token"),
+    ("j_per_prompt_token_prefill", "Prefill, per prompt token"),
+    ("j_per_output_token_decode", "Decode, per output token"),
+    ("power_idle_before", "Idle power before the load"),
+    ("power_idle_after", "Idle power after the load"),
+)
 
 
 def build(facts: Facts) -> dict[str, Any]:
@@ -19,10 +28,8 @@ def build(facts: Facts) -> dict[str, Any]:
         "mean": cell(facts, "energy/mean_power"),
         "peak": cell(facts, "energy/peak_power"),
         "idle": cell(facts, "energy/idle_power"),
-        "idle_before": cell(facts, "energy/idle_before"),
-        "idle_after": cell(facts, "energy/idle_after"),
-        "dynamic": cell(facts, "energy/dynamic"),
         "split": split(facts),
+        "others": [(name, cell(facts, f"values/{key}")) for key, name in OTHERS if key in facts.result["values"]],
         "per_request": cell(facts, "values/j_per_request"),
         "boundary": boundary,
         "boundary_words": BOUNDARIES.get(boundary, "not described"),

@@ -18,6 +18,7 @@ FIGURES = (
     ("wue", "Water usage effectiveness (WUE)"),
     ("cer", "Cooling efficiency ratio (CER)"),
 )
+METRICS = {"ppue": "ppue_interim"}
 TIERS = {
     "M3": "measured directly",
     "M2": "measured, and shared by a rule",
@@ -34,12 +35,23 @@ def build(facts: Facts) -> dict[str, Any]:
         "rungs": rungs,
         "svg": ladder_chart(drawn, described(drawn)) if drawn else "",
         "plant": plant is not None,
-        "figures": [(name, cell(facts, f"energy/facility/{key}")) for key, name in FIGURES] if plant else [],
+        "figures": [(name, cell(facts, figure_at(facts, key))) for key, name in FIGURES] if plant else [],
+        "removed": [
+            (name.partition(".")[2], cell(facts, f"values/{name}"))
+            for name in facts.result["values"]
+            if name.startswith("heat_removed.")
+        ],
         "rule": str(plant["rule"]) if plant else "",
         "tier": f"{plant['tier']}: {TIERS.get(str(plant['tier']), 'not described')}" if plant else "",
         "notes": list(plant["notes"]) if plant else [],
         "heat": [heat(facts, i) for i in range(len(plant["heat"]))] if plant else [],
     }
+
+
+def figure_at(facts: Facts, key: str) -> str:
+    """Where a figure of the plant stands: among the values if it is one of the plan's metrics, else in the account."""
+    metric = METRICS.get(key, key)
+    return f"values/{metric}" if metric in facts.result["values"] else f"energy/facility/{key}"
 
 
 def rung(facts: Facts, i: int) -> dict[str, Any]:
