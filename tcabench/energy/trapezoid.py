@@ -35,9 +35,10 @@ def power_at(power: Series, t_ns: int) -> float:
     return p0 + (p1 - p0) * ((t_ns - t0) / (t1 - t0))
 
 
-def gap_limit_ns(period_ns: int) -> int:
-    """The longest pause between samples over which a straight line is drawn: 1 s, or 5 periods of a slower meter."""
-    return max(NS_PER_S, 5 * period_ns)
+def gap_limit_ns(period_ns: int, update_ns: int = 0) -> int:
+    """The longest pause between samples over which a straight line is drawn: 1 s, or 5 periods, or 2 updates, of a
+    slower meter."""
+    return max(NS_PER_S, 5 * period_ns, 2 * update_ns)
 
 
 def gaps(series: Series, start_ns: int, end_ns: int, limit_ns: int) -> tuple[int, float]:

@@ -3,6 +3,7 @@
 from tcabench.load.drive import LoadPlan, drive
 from tcabench.load.endpoint import Endpoint
 from tcabench.load.fold import fold
+from tcabench.load.marker import play_marker
 from tcabench.load.preflight import preflight
 
-__all__ = ["Endpoint", "LoadPlan", "drive", "fold", "preflight"]
+__all__ = ["Endpoint", "LoadPlan", "drive", "fold", "play_marker", "preflight"]

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
-from tcabench.errors import TcaError, UsageError
+from tcabench.errors import UsageError
 from tcabench.records import Channel, ClockReading, Reading
 from tcabench.registry import Registry
 
@@ -57,29 +57,45 @@ METERS = Registry(
     "tcabench.meters",
     {
         "auto": "tcabench.power.meters.auto:open_auto",
-        "estimate": "tcabench.power.meters.estimate:open_estimate",
         "nvml": "tcabench.power.meters.nvml:open_nvml",
+        "amdsmi": "tcabench.power.meters.amdsmi:open_amdsmi",
+        "rapl": "tcabench.power.meters.rapl:open_rapl",
+        "hwmon": "tcabench.power.meters.hwmon:open_hwmon",
+        "estimate": "tcabench.power.meters.estimate:open_estimate",
+        "modbus": "tcabench.power.meters.modbus:open_modbus",
+        "snmp": "tcabench.power.meters.snmp:open_snmp",
+        "redfish": "tcabench.power.meters.redfish:open_redfish",
+        "prometheus": "tcabench.power.meters.prometheus:open_prometheus",
+        "csv": "tcabench.power.meters.export:open_csv",
+        "parquet": "tcabench.power.meters.export:open_parquet",
+        "mqtt": "tcabench.power.meters.mqtt:open_mqtt",
+        "bacnet": "tcabench.power.meters.bacnet:open_bacnet",
     },
 )
 
 
-def open_meters(names: Sequence[str]) -> list[Meter]:
+def open_meters(names: Sequence[str], apart: bool = False) -> list[Meter]:
     """The meters behind `names` ("nvml", "nvml:0,2", "estimate:idle=1.5,busy=5", "auto"), ready to be read.
 
     One name may open several meters: `nvml` opens two per GPU, so that a board that is lost, or slow telemetry,
     never holds up the energy readings. "auto" takes NVML where a GPU can be read and else the estimate; which and
-    why is the fact "chosen" of each meter, and is logged.
+    why is the fact "chosen" of each meter, and is logged. With `apart` the meters live in a process of their own, where
+    a recording reads them undisturbed by what this process computes.
 
     raises: PluginError for an unknown name, UsageError for arguments that make no sense, MeterError for a meter
     that cannot be read here. What was already open is closed again.
     """
+    if apart:
+        from tcabench.power.apart import open_apart
+
+        return open_apart(names)
     meters: list[Meter] = []
     try:
         for name in names:
             kind, _, argument = name.partition(":")
             meters.extend(METERS.load(kind)(argument))
             _refuse_doubles(meters)
-    except TcaError:
+    except BaseException:
         for meter in meters:
             meter.close()
         raise

@@ -1,200 +1,142 @@
-"""The sampler: one thread per meter reads it on its schedule, one thread hands the samples on as they come."""
+"""A recording: samplers fill a tape while a block runs, one thread hands on what is new."""
 
-import math
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
-from tcabench.clock import Clock
-from tcabench.errors import MeterError
+from tcabench.clock import Clock, SystemClock, wall_anchor
+from tcabench.power.apart import ApartMeter, ApartSampling, together
+from tcabench.power.lanes import Sampling
 from tcabench.power.meter import Meter
-from tcabench.records import PowerSample, Reading
-from tcabench.units import NS_PER_S, seconds
-
-Sink = Callable[[Sequence[PowerSample]], None]
-Fault = dict[str, Any]
+from tcabench.power.tape import Event, Sink, Tape
+from tcabench.power.wire import wait_for
 
 HAND_ON_S = 0.25  # samples reach the sink well within 0.5 s
-NAP_S = 0.05  # the longest sleep before looking whether the run is over
-DEAD_AFTER = 10  # readings failed in a row
-RETRY_NS = NS_PER_S  # how often a dead meter is tried again
-JOIN_S = 5.0  # how long a read that hangs is waited for at the end
+STILL_S = 2.0  # where all samples come from other processes: how long nothing may come before looking again
 
 
-class Tape:
-    """What the meters said. Safe to ask from any thread while the recording runs and after it."""
+class Source(Protocol):
+    """Something that fills the tape from `start` to `stop`; `watch` is called a few times a second, and when something
+    comes in where it waits for it."""
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._samples: list[PowerSample] = []
-        self._handed_on = 0
-        self._faults_handed_on = 0
-        self._latest: dict[str, PowerSample] = {}
-        self._faults: list[Fault] = []
-        self._broken: Exception | None = None
+    def start(self) -> None: ...
 
-    def samples(self) -> tuple[PowerSample, ...]:
-        """All samples so far, in order of time, then channel."""
-        with self._lock:
-            taken = tuple(self._samples)
-        return tuple(sorted(taken, key=lambda sample: (sample.t_ns, sample.channel)))
+    def waits_for(self) -> Sequence[int]: ...
 
-    def latest(self, channel_id: str) -> PowerSample | None:
-        """The newest sample of a channel, None before its first."""
-        with self._lock:
-            return self._latest.get(channel_id)
+    def watch(self) -> None: ...
 
-    def faults(self) -> tuple[Fault, ...]:
-        """What went wrong, as event lines {"t": ns, "event", "meter", "why", ...}: "meter_error" (a reading failed),
-        "meter_dead" (10 in a row; it is tried again each second), "meter_back", "missed_ticks" (with "count"),
-        "bad_value", "meter_stuck" (a read never came back), "sink_failed"."""
-        with self._lock:
-            return tuple(dict(fault) for fault in self._faults)
-
-    def broken(self) -> Exception | None:
-        """Why samples can no longer be handed on (the sink failed, e.g. disk full); None as long as they can.
-
-        The recording raises it when it ends; a run that looks here can stop sooner.
-        """
-        with self._lock:
-            return self._broken
-
-    def _add(self, samples: Sequence[PowerSample]) -> None:
-        with self._lock:
-            self._samples.extend(samples)
-            self._latest.update((sample.channel, sample) for sample in samples)
-
-    def _fault(self, t_ns: int, event: str, meter: str, why: str, **more: Any) -> None:
-        with self._lock:
-            self._faults.append({"t": t_ns, "event": event, "meter": meter, "why": why, **more})
-
-    def _hand_on(self, sink: Sink, fault_sink: Callable[[Fault], None], clock: Clock) -> None:
-        with self._lock:
-            fresh, faults = self._samples[self._handed_on :], self._faults[self._faults_handed_on :]
-            if self._broken is not None or not (fresh or faults):
-                return
-            self._handed_on += len(fresh)
-            self._faults_handed_on += len(faults)
-        try:
-            if fresh:
-                sink(fresh)
-            for fault in faults:
-                fault_sink(dict(fault))
-        except Exception as err:  # noqa: BLE001 - whatever the sink met is kept, shown by broken() and raised at the end
-            self._fault(clock.now_ns(), "sink_failed", "", f"{type(err).__name__}: {err}")
-            with self._lock:
-                self._broken = err
+    def stop(self) -> None: ...
 
 
 @contextmanager
 def recording(
-    meters: Sequence[Meter], clock: Clock, sink: Sink, fault_sink: Callable[[Fault], None] | None = None
+    meters: Sequence[Meter], clock: Clock, sink: Sink, fault_sink: Callable[[Event], None] | None = None
 ) -> Iterator[Tape]:
     """A `Tape` that fills while the block runs: every meter is read at once, then on its schedule, then once more
     at the end, so that the tape covers the block. `sink` gets each sample at most 0.5 s after it was taken, from a
-    thread of its own, and `fault_sink` each fault in the same way. The meters stay open.
+    thread of its own, and `fault_sink` each event (`Tape.events`) in the same way. The meters stay open.
+
+    Meters of `open_meters(..., apart=True)` are read in their own process, all others in threads of this one.
 
     raises: what `sink` raised, at the end of the block. Meters that fail do not end the block: see `Tape.faults`.
     """
-    tape, over, drained = Tape(), threading.Event(), threading.Event()
-    readers = [
-        threading.Thread(target=_Reader(meter, clock, tape, over).run, name=f"meter {meter.name}", daemon=True)
-        for meter in meters
-    ]
-    carrier = threading.Thread(
-        target=_carry, args=(tape, sink, fault_sink or _let_go, clock, drained), name="meter sink", daemon=True
-    )
-    for thread in [*readers, carrier]:
-        thread.start()
+    tape = Tape([channel.id for meter in meters for channel in meter.channels()])
+    carrier = _Carrier(tape, clock, sink, fault_sink or _let_go)
+    sources = _sources(meters, clock, tape, carrier)
+    carrier.watched = sources
+    for source in sources:
+        source.start()
+    carrier.start()
     try:
         yield tape
     finally:
-        over.set()
-        for thread, meter in zip(readers, meters, strict=True):
-            thread.join(JOIN_S)
-            if thread.is_alive():
-                tape._fault(clock.now_ns(), "meter_stuck", meter.name, f"a read has not come back for {JOIN_S:g} s")
-        drained.set()
-        carrier.join()
+        for source in sources:
+            source.stop()
+        _note_wall_clock(clock, tape)
+        carrier.stop()
     if (err := tape.broken()) is not None:
         raise err
 
 
-def _let_go(fault: Fault) -> None:
-    """Nobody asked for faults as they come; they are on the tape."""
+def _sources(meters: Sequence[Meter], clock: Clock, tape: Tape, carrier: "_Carrier") -> list[Source]:
+    numbers = tape.numbers()
+    apart = [meter for meter in meters if isinstance(meter, ApartMeter)]
+    sources: list[Source] = [
+        ApartSampling(sampler, group, numbers, clock, tape, carrier.cpu_ns) for sampler, group in together(apart)
+    ]
+    if here := [meter for meter in meters if not isinstance(meter, ApartMeter)]:
+        sampling = Sampling(here, numbers, clock, tape.inbox, lambda: sampling.threads_ns() + carrier.cpu_ns())
+        sources.append(sampling)
+    return sources
 
 
-def _carry(tape: Tape, sink: Sink, fault_sink: Callable[[Fault], None], clock: Clock, drained: threading.Event) -> None:
-    while not drained.wait(HAND_ON_S):
-        tape._hand_on(sink, fault_sink, clock)
-    tape._hand_on(sink, fault_sink, clock)
+def _note_wall_clock(clock: Clock, tape: Tape) -> None:
+    """This machine's wall clock again: against the anchor of the start it tells whether the clock was set meanwhile."""
+    if isinstance(clock, SystemClock):
+        anchor = wall_anchor()
+        tape.inbox.take_event({
+            "t": anchor.mono_ns, "event": "wall_anchor_end", "meter": "", "wall_ns": str(anchor.wall_ns),
+            "error_ns": anchor.error_ns,
+        })  # fmt: skip
 
 
-class _Reader:
-    """Reads one meter until the run is over."""
+def _let_go(event: Event) -> None:
+    """Nobody asked for events as they come; they are on the tape."""
 
-    def __init__(self, meter: Meter, clock: Clock, tape: Tape, over: threading.Event) -> None:
-        self._meter, self._clock, self._tape, self._over = meter, clock, tape, over
-        self._ids = frozenset(channel.id for channel in meter.channels())
-        self._period_ns = min((channel.period_ns for channel in meter.channels()), default=NS_PER_S)
-        self._failed = 0
 
-    def run(self) -> None:
-        try:
-            self._keep_schedule()
-            if not self._failed:
-                self._read()
-        except Exception as err:  # noqa: BLE001 - a plug-in's own bug ends in the evidence, not in a lost thread
-            self._fault("meter_dead", f"{type(err).__name__}: {err}")
+class _Carrier:
+    """The thread that hands on what is new: every HAND_ON_S, or when another process sends it."""
 
-    def _keep_schedule(self) -> None:
-        """Ticks stand at start + k * period whatever each read takes, so the schedule does not drift."""
-        due_ns = self._clock.now_ns()
-        while self._wait_until(due_ns):
-            self._read()
-            due_ns += self._period_ns if self._failed < DEAD_AFTER else RETRY_NS
-            if (late_ns := self._clock.now_ns() - due_ns) >= self._period_ns:
-                missed = late_ns // self._period_ns
-                due_ns += missed * self._period_ns
-                self._fault("missed_ticks", f"a reading ended {seconds(late_ns):.3f} s late", count=missed)
+    def __init__(self, tape: Tape, clock: Clock, sink: Sink, event_sink: Callable[[Event], None]) -> None:
+        self._tape, self._clock = tape, clock
+        self._sink, self._event_sink = self._outside(sink), self._outside(event_sink)
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="meter sink", daemon=True)
+        self._thread_ns = self._outside_ns = 0
+        self.watched: Sequence[Source] = ()
 
-    def _wait_until(self, due_ns: int) -> bool:
-        """True when it is time, False when the run is over first."""
-        while not self._over.is_set() and (left_ns := due_ns - self._clock.now_ns()) > 0:
-            self._clock.sleep(min(seconds(left_ns), NAP_S))
-        return not self._over.is_set()
+    def start(self) -> None:
+        self._thread.start()
 
-    def _read(self) -> None:
-        before_ns = self._clock.now_ns()
-        try:
-            values = self._meter.read()
-        except MeterError as err:
-            self._count_failure(err)
-            return
-        after_ns = self._clock.now_ns()
-        if self._failed:
-            self._fault("meter_back", f"read again after {self._failed} failed readings", count=self._failed)
-            self._failed = 0
-        read_ns = after_ns - before_ns
-        taken = [PowerSample(before_ns + read_ns // 2, read_ns, *Reading(*one)) for one in values]
-        self._tape._add([sample for sample in taken if self._is_sound(sample)])
+    def stop(self) -> None:
+        """Hand on what is left, and end."""
+        self._over.set()
+        self._thread.join()
 
-    def _count_failure(self, err: MeterError) -> None:
-        self._failed += 1
-        if self._failed <= DEAD_AFTER:
-            self._fault("meter_error", str(err), kind=err.kind)
-        if self._failed == DEAD_AFTER:
-            self._fault("meter_dead", f"{DEAD_AFTER} readings in a row failed, the last with: {err}", kind=err.kind)
+    def cpu_ns(self) -> int:
+        """Processor time of this thread in ns, without the sinks: what they do with the samples is not sampling."""
+        return self._thread_ns - self._outside_ns
 
-    def _is_sound(self, sample: PowerSample) -> bool:
-        if sample.channel not in self._ids:
-            self._fault("bad_value", f"reading for {sample.channel!r}, a channel this meter does not have")
-        elif not math.isfinite(sample.value):
-            self._fault("bad_value", f"{sample.channel} read {sample.value}, which is no number")
+    def _run(self) -> None:
+        while not self._over.is_set():
+            try:
+                self._wait()
+                for source in self.watched:
+                    source.watch()
+            except Exception as err:  # noqa: BLE001 - a bug of ours: it must end the run, not this thread alone
+                self._tape.break_off(err, self._clock.now_ns())
+                self._over.wait(HAND_ON_S)
+            self._tape.hand_on(self._sink, self._event_sink, self._clock.now_ns())
+            self._thread_ns = time.thread_time_ns()
+        self._tape.hand_on(self._sink, self._event_sink, self._clock.now_ns())
+
+    def _wait(self) -> None:
+        fds = [source.waits_for() for source in self.watched]
+        if any(fds):
+            wait_for([fd for of_one in fds for fd in of_one], STILL_S if all(fds) else HAND_ON_S)
         else:
-            return True
-        return False
+            self._over.wait(HAND_ON_S)
 
-    def _fault(self, event: str, why: str, **more: Any) -> None:
-        self._tape._fault(self._clock.now_ns(), event, self._meter.name, why, **more)
+    def _outside(self, sink: Callable[[Any], None]) -> Callable[[Any], None]:
+        """The sink, its processor time counted."""
+
+        def timed(what: Any) -> None:
+            before_ns = time.thread_time_ns()
+            try:
+                sink(what)
+            finally:
+                self._outside_ns += time.thread_time_ns() - before_ns
+
+        return timed

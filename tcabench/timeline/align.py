@@ -1,35 +1,47 @@
-"""Tokens on the power axis: each token counts where its own time-stamp puts it."""
+"""Puts all samples on the run's clock and leaves out those that are no readings: every meter's account begins here.
 
-from bisect import bisect_left
-from collections.abc import Iterable
-from math import fsum
+Standard library only, sums through `math.fsum`, no functions but sqrt: a verifier elsewhere gets the same instants.
+"""
 
-from tcabench.records import Status, Trace
+from collections.abc import Mapping, Sequence
+from operator import attrgetter
+from typing import Any
+
+from tcabench.records import Axis, Channel, PowerSample, Window
+from tcabench.timeline.frozen import frozen
+from tcabench.timeline.lineup import line_up
+from tcabench.timeline.marker import played_marker
+from tcabench.timeline.place import place
+from tcabench.timeline.soundness import judge
+from tcabench.timeline.tokens import share_between
+from tcabench.timeline.track import by_channel
+
+__all__ = ["align", "share_between"]
 
 
-def output_tok(trace: Trace) -> int | None:
-    """Output tokens of one finished request: the server's `usage`, else our recount, else None.
+def align(
+    channels: Sequence[Channel], samples: Sequence[PowerSample], events: Sequence[Mapping[str, Any]], window: Window
+) -> Axis:
+    """Every sound sample on the run's clock, how each meter got there, and how sound each channel was in the window.
 
-    A request that did not end well counts no tokens, though its energy was spent: the figure can only be
-    worse for it.
+    A meter that we stamp is left as it is; one with stamps of its own is put on our clock by comparisons of the two
+    clocks ("clock_exchange" events), or taken for wall time. Where a load marker was played, each meter is moved by
+    the delay it shows there, if that is known better than what is documented of it. Then twice-told, disordered and
+    frozen readings are left out. The same samples and events give the same axis, to the last digit.
     """
-    if trace.status is not Status.OK:
-        return 0
-    return trace.output_tok if trace.output_tok is not None else trace.recount_tok
-
-
-def tokens_between(traces: Iterable[Trace], start_ns: int, end_ns: int) -> float:
-    """Output tokens that arrived in [start_ns, end_ns).
-
-    A server may put several tokens in one chunk; a request's tokens are spread evenly over its chunks, which
-    is exact where a chunk is a token. Requests that straddle an edge count by the chunks inside.
-    """
-    return fsum((output_tok(trace) or 0) * share_between(trace, start_ns, end_ns) for trace in traces)
-
-
-def share_between(trace: Trace, start_ns: int, end_ns: int) -> float:
-    """The share (0..1) of a request's chunks that arrived in [start_ns, end_ns)."""
-    if not trace.chunk_ns:
-        return 0.0
-    inside = bisect_left(trace.chunk_ns, end_ns) - bisect_left(trace.chunk_ns, start_ns)
-    return inside / len(trace.chunk_ns)
+    meters = place(channels, by_channel(channels, samples), events, window)
+    line_up(meters, played_marker(events), window)
+    tracks = {track.channel.id: track for meter in meters for track in meter.tracks}
+    faults = {track.channel.id: meter.faults for meter in meters for track in meter.tracks}
+    everyone = [tracks[channel.id] for channel in channels]
+    stills = [frozen(track, everyone, window) for track in everyone]  # all of them before any reading is left out
+    health = [
+        judge(track, still, events, window, faults[track.channel.id])
+        for track, still in zip(everyone, stills, strict=True)
+    ]
+    sound = [sample for track in everyone for sample in track.placed()]
+    return Axis(
+        samples=tuple(sorted(sound, key=attrgetter("t_ns", "channel"))),
+        alignments=tuple(meter.alignment for meter in meters),
+        health=tuple(one for one in health if one is not None),
+    )

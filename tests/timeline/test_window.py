@@ -9,10 +9,14 @@ from hypothesis import strategies as st
 from tcabench.errors import NotMeasured
 from tcabench.records import Status, Trace, WindowPlan
 from tcabench.timeline import steady_window, tokens_between
+from tcabench.timeline.window import OPTIONAL_PHASES, ORDER, PHASES
 
 S = 1_000_000_000
 PLAN = WindowPlan(idle_s=5, warmup_s=10, measure_s=60, drain_s=30)
 MARKS = {"idle_start": 0, "idle_end": 5 * S, "load_start": 6 * S, "load_stop": 76 * S, "drain_end": 80 * S}
+
+
+AFTER = {"idle_after_start": 81 * S, "idle_after_end": 86 * S}
 
 
 def answered(*chunk_s: float, tokens: int | None = None) -> Trace:
@@ -28,6 +32,29 @@ def test_the_window_runs_from_warm_up_to_the_last_sending() -> None:
     assert (window.start_ns, window.end_ns) == (16 * S, 76 * S)
     assert (window.idle_start_ns, window.idle_end_ns, window.drain_end_ns) == (0, 5 * S, 80 * S)
     assert window.why_end == "planned duration reached"
+
+
+def test_the_idle_time_after_the_load_is_in_the_window() -> None:
+    window = steady_window([answered(20)], MARKS | AFTER, PLAN)
+    assert (window.idle_after_start_ns, window.idle_after_end_ns) == (81 * S, 86 * S)
+
+
+@pytest.mark.parametrize("marks", [{}, {"idle_after_start": 81 * S}])
+def test_a_run_that_broke_off_before_it_idled_again_has_a_window_all_the_same(marks: dict[str, int]) -> None:
+    window = steady_window([answered(20)], MARKS | marks, PLAN)
+    assert window.end_ns == 76 * S
+    assert window.idle_after_start_ns == window.idle_after_end_ns
+
+
+def test_a_marker_does_not_move_the_window() -> None:
+    marks = {"marker_start": 5 * S, "marker_end": 6 * S}
+    assert steady_window([answered(20)], MARKS | marks, PLAN) == steady_window([answered(20)], MARKS, PLAN)
+
+
+def test_every_phase_has_its_place() -> None:
+    assert [name for name in ORDER if name not in OPTIONAL_PHASES] == list(PHASES)
+    assert ORDER.index("idle_end") < ORDER.index("marker_start") < ORDER.index("load_start")
+    assert PHASES[-2:] == ("idle_after_start", "idle_after_end")
 
 
 def test_a_load_that_ran_out_of_requests_says_so() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from bacpypes3.app import Application
 from bacpypes3.argparse import SimpleArgumentParser
 from bacpypes3.basetypes import StatusFlags
+from bacpypes3.errors import UnrecognizedService
 from bacpypes3.local.analog import AnalogInputObject
 
 from tests.power.servers.load_curve import LoadCurve
@@ -30,12 +31,14 @@ OBJECTS = {
 @dataclass(slots=True)
 class Knobs:
     """The faults, to be turned while it runs. `silent`: nothing is answered. `frozen`: values stop. `flags`:
-    Status_Flags of all objects, e.g. "fault". `drop_share`: share of the packets that are lost."""
+    Status_Flags of all objects, e.g. "fault". `drop_share`: share of the packets that are lost. `one_by_one`:
+    ReadPropertyMultiple is not known, as in small devices."""
 
     silent: bool = False
     frozen: bool = False
     flags: str = ""
     drop_share: float = 0.0
+    one_by_one: bool = False
     dice: random.Random = field(default_factory=lambda: random.Random(7))
 
 
@@ -51,11 +54,21 @@ class _Input(AnalogInputObject):  # type: ignore[misc]
         return await super().read_property(attr, index)
 
 
+class _Device(Application):  # type: ignore[misc]
+    """A device that may not know ReadPropertyMultiple."""
+
+    async def do_ReadPropertyMultipleRequest(self, apdu: Any) -> None:
+        if self.owner.knobs.one_by_one:
+            raise UnrecognizedService()
+        self.owner.many += 1
+        await super().do_ReadPropertyMultipleRequest(apdu)
+
+
 class BacnetDevice:
-    """`port` says where it is."""
+    """`port` says where it is; `many` counts the ReadPropertyMultiple requests that were answered."""
 
     def __init__(self, watts: Callable[[float], float]) -> None:
-        self.knobs, self.port = Knobs(), 0
+        self.knobs, self.port, self.many = Knobs(), 0, 0
         self._load, self._start_s, self._zero_j, self._held_s = LoadCurve(watts), time.monotonic(), 0.0, 0.0
         self._loop = asyncio.new_event_loop()
         self._application: Any = None
@@ -88,7 +101,7 @@ class BacnetDevice:
 
     async def _serve(self) -> None:
         options = ["--address", f"127.0.0.1/32:{self.port}", "--instance", str(DEVICE), "--name", "meter"]
-        self._application = application = Application.from_args(SimpleArgumentParser().parse_args(options))
+        self._application = application = _Device.from_args(SimpleArgumentParser().parse_args(options))
         application.owner = self
         application.device_object.vendorName, application.device_object.modelName = "Contoso", "EM-17"
         for instance, (name, unit) in OBJECTS.items():

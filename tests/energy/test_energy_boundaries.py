@@ -1,0 +1,291 @@
+"""What counts at each boundary, once; the rest of a node by a model; and rungs that cannot all be true."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from math import fsum, sqrt
+from typing import Any
+
+import pytest
+
+from tcabench.energy import integrate
+from tcabench.energy.boundary import held_by
+from tcabench.records import (
+    Alignment,
+    Channel,
+    Context,
+    DomainEnergy,
+    Energy,
+    Instrument,
+    Kind,
+    NotMetered,
+    PowerSample,
+    Quantity,
+    Role,
+    Trace,
+    Value,
+    Window,
+)
+from tcabench.records.answers import Status
+
+S = 1_000_000_000
+WINDOW = Window(S, 18 * S, 20 * S, 30 * S, 90 * S, 95 * S, "test", 100 * S, 118 * S)
+REST = {"base_w": 100.0, "slope": 0.25, "half_width_pct": 8.0, "measured_on": "2026-10-01", "source": "a wall meter"}
+
+
+def one(name: str, kind: Kind = Kind.POWER, **changes: Any) -> Channel:
+    """A 1 % channel named "domain" or "domain:boundary"."""
+    domain, _, boundary = name.partition(":")
+    settings: dict[str, Any] = {
+        "id": f"{domain}.{kind.value}", "meter": domain, "domain": domain, "kind": kind,
+        "unit": "J" if kind is Kind.ENERGY else "W", "boundary": boundary or "chip", "gain_low": 0.99,
+        "gain_high": 1.01, "resolution": 0.001, "update_ns": S // 10, "period_ns": S, "is_estimate": False,
+        "accuracy_source": "the test",
+    }  # fmt: skip
+    return Channel(**(settings | changes))
+
+
+def played(levels: Mapping[Channel, float]) -> list[PowerSample]:
+    """A reading a second from 0 to 120 s: under load from 20 s to 95 s, at a tenth of it else."""
+    found = []
+    for channel, level_w in levels.items():
+        joules = 1000.0
+        for s in range(121):
+            now_w = level_w if 20 <= s < 95 else level_w / 10
+            found.append(PowerSample(s * S, 1000, channel.id, joules if channel.kind is Kind.ENERGY else now_w))
+            joules += now_w
+    return found
+
+
+def account(levels: Mapping[Channel, float], boundary: str = "chip", **context: Any) -> Energy:
+    return integrate(list(levels), played(levels), WINDOW, boundary, Context(**context))
+
+
+def watts(energy: Energy) -> float:
+    return number(energy.total) / 60
+
+
+def number(value: Value) -> float:
+    assert isinstance(value, Quantity), value
+    return value.value
+
+
+def row(energy: Energy, domain: str) -> DomainEnergy:
+    return next(found for found in energy.domains if found.domain == domain)
+
+
+def test_only_what_is_the_load_counts() -> None:
+    levels = {one("gpu0"): 300.0}
+    others = {one(role.value, role=role): 50.0 for role in Role if role is not Role.LOAD}
+    assert watts(account({**levels, **others})) == pytest.approx(300, rel=1e-3)
+    alone = account(others)
+    assert isinstance(alone.total, NotMetered)
+
+
+def test_a_domain_inside_a_metered_one_is_shown_and_not_added() -> None:
+    gpu, module = one("gpu0", inside="module0"), one("module0")
+    energy = account({gpu: 300.0, module: 420.0, one("gpu1"): 100.0})
+    assert watts(energy) == pytest.approx(520, rel=1e-3)
+    assert [found.domain for found in energy.domains] == ["gpu0", "gpu1", "module0"]
+    assert row(energy, "gpu0").why.startswith("inside module0, whose energy holds it: shown, not added")
+    assert number(row(energy, "gpu0").energy) == pytest.approx(18_000, rel=1e-3)
+    assert fsum(energy.block_j) == pytest.approx(number(energy.total), rel=1e-9)
+    assert number(energy.peak_power) == pytest.approx(520)
+    assert number(energy.idle_power) == pytest.approx(52, rel=1e-3)
+
+
+def test_what_holds_a_domain_may_do_so_through_another() -> None:
+    levels = {one("die0", inside="gpu0"): 200.0, one("module0"): 420.0}
+    between = one("gpu0", Kind.TEMPERATURE, inside="module0")
+    energy = integrate([*levels, between], played(levels), WINDOW, "chip")
+    assert watts(energy) == pytest.approx(420, rel=1e-3)
+
+
+def test_a_parent_that_meters_elsewhere_or_nothing_holds_nothing() -> None:
+    elsewhere = account({one("gpu0", inside="module0"): 300.0, one("module0:node"): 420.0})
+    assert watts(elsewhere) == pytest.approx(300, rel=1e-3)
+    gpu, module = one("gpu0", inside="module0"), one("module0")
+    samples = played({gpu: 300.0})
+    broken = integrate([gpu, module], samples, WINDOW, "chip")
+    assert isinstance(broken.total, NotMetered)  # the module is part of the whole, and not known
+    assert number(row(broken, "gpu0").energy) == pytest.approx(18_000, rel=1e-3)
+    assert "shown, not added" not in row(broken, "gpu0").why
+
+
+def test_a_circle_of_domains_holds_nothing() -> None:
+    assert held_by({"a": "b", "b": "a"}, {"a": True, "b": True}) == {}
+    assert held_by({"a": "a"}, {"a": True}) == {}
+    assert held_by({"a": "b", "b": "c"}, {"a": True, "b": False, "c": True}) == {"a": "c", "b": "c"}
+
+
+def test_every_metered_boundary_is_a_rung_with_its_own_grade() -> None:
+    gpu, gpu_j = one("gpu0"), one("gpu0", Kind.ENERGY)
+    node, rack = one("bmc:node", instrument=Instrument.BMC), one("pdu:rack", instrument=Instrument.METER)
+    energy = account({gpu: 300.0, gpu_j: 300.0, node: 500.0, rack: 520.0}, boundary="rack")
+    assert [(rung.boundary, round(number(rung.total) / 60), rung.grade) for rung in energy.ladder] == [
+        ("chip", 300, "E2"), ("node", 500, "E4"), ("rack", 520, "E4"),
+    ]  # fmt: skip
+    assert watts(energy) == pytest.approx(520, rel=1e-3)
+    assert (energy.grade, energy.grade_why) == (energy.ladder[2].grade, energy.ladder[2].grade_why)
+    assert number(energy.ladder[1].mean_power) == pytest.approx(500, rel=1e-3)
+
+
+def test_a_part_that_reads_more_than_the_whole_is_told_and_caps_both() -> None:
+    gpu, gpu_j = one("gpu0"), one("gpu0", Kind.ENERGY)
+    rack = one("pdu:rack", instrument=Instrument.METER)
+    levels = {gpu: 300.0, gpu_j: 300.0, rack: 250.0}
+    for boundary in ("chip", "rack"):
+        energy = account(levels, boundary=boundary)
+        assert energy.grade == "E1"
+        assert "chip reads 18000 J and rack, which holds it, 15000 J" in energy.grade_why
+    within = account({**levels, rack: 297.0}, boundary="rack")
+    assert within.grade == "E4"
+    estimate = replace(gpu, is_estimate=True, gain_low=0.9, gain_high=1.1)
+    assert account({estimate: 300.0, rack: 250.0}).grade == "E0"
+
+
+def test_a_node_without_a_meter_is_its_parts_and_a_measured_rest() -> None:
+    gpu, gpu_j = one("gpu0"), one("gpu0", Kind.ENERGY)
+    cpu = one("package0", Kind.ENERGY, instrument=Instrument.CPU)
+    energy = account({gpu: 300.0, gpu_j: 300.0, cpu: 100.0}, boundary="node", site={"rest": REST})
+    assert watts(energy) == pytest.approx(400 + 100 + 0.25 * 400, rel=1e-3)
+    assert energy.grade == "E3"
+    assert "a wall meter, measured on 2026-10-01: 100 W and 0.25 W per W metered, +-8 %" in energy.grade_why
+    rest = row(energy, "rest of node")
+    assert (rest.method, rest.channel) == ("model", "")
+    assert number(rest.energy) == pytest.approx(200 * 60, rel=1e-3)
+    parts = {c.name: c.up_rel for c in energy.components}
+    assert parts["rest of node"] == pytest.approx(0.08 * 200 / 600, rel=1e-3)
+    assert parts["meter class"] == pytest.approx(0.01 * 500 / 600, rel=1e-3)
+    assert fsum(energy.block_j) == pytest.approx(number(energy.total), rel=1e-9)
+    assert energy.peak_power == NotMetered("no power readings of package0")
+    assert number(energy.idle_power) == pytest.approx(40 + 100 + 10, rel=1e-3)
+    chip = account({gpu: 300.0, gpu_j: 300.0, cpu: 100.0}, site={"rest": REST})
+    assert watts(chip) == pytest.approx(400, rel=1e-3)
+    assert [rung.boundary for rung in chip.ladder] == ["chip", "node"]
+
+
+def test_without_processor_counters_a_modelled_node_is_e1() -> None:
+    levels = {one("gpu0"): 300.0, one("gpu0", Kind.ENERGY): 300.0}
+    energy = account(levels, boundary="node", site={"rest": REST})
+    assert number(energy.peak_power) == pytest.approx(300 + 100 + 75)
+    assert energy.grade == "E1"
+    assert "no processor counters" in energy.grade_why
+
+
+def test_a_meter_of_the_node_leaves_no_rest() -> None:
+    levels = {one("gpu0"): 300.0, one("bmc:node", instrument=Instrument.BMC): 500.0}
+    assert watts(account(levels, boundary="node", site={"rest": REST})) == pytest.approx(500, rel=1e-3)
+    plain = account({one("gpu0"): 300.0}, boundary="node")
+    assert plain.total == NotMetered("no meter at boundary 'node' (there are at: chip)")
+
+
+def plant(load_w: float = 500.0) -> dict[Channel, float]:
+    meter = {
+        "instrument": Instrument.METER, "class_pct": 0.5, "certificate": "C-1", "calibrated_on": "2026-01-01",
+        "certificate_due": "2027-01-01",
+    }  # fmt: skip
+    return {
+        one("pdu:rack", **meter): load_w,
+        one("pump:facility", role=Role.COOLING, **meter): 60.0,
+        one("ups:facility", role=Role.UPSTREAM, **meter): 525.0,
+    }
+
+
+def test_a_facility_is_its_load_with_its_share_of_cooling_and_loss() -> None:
+    levels = plant()
+    meters = [channel.meter for channel in levels]
+    known = tuple(Alignment(meter, 0, 1000, "host clock") for meter in meters)
+    context = {"site": {"sut_is_all_it": True}, "day": "2026-11-23", "alignments": known}
+    energy = account(levels, boundary="facility", **context)
+    assert energy.facility is not None
+    assert watts(energy) == pytest.approx(500 + 60 + 25, rel=5e-3)
+    assert energy.grade == "E7"
+    assert "1 % of the window" in energy.grade_why
+    assert [(rung.boundary, rung.grade) for rung in energy.ladder] == [("rack", "E6"), ("facility", "E7")]
+    parts = {c.name: c.up_rel for c in energy.components}
+    assert isinstance(energy.total, Quantity)
+    whole = sqrt(fsum(half * half for half in parts.values()))
+    assert energy.total.high / energy.total.value - 1 == pytest.approx(whole, rel=1e-6)
+    assert parts["cooling and loss"] > 0
+    assert fsum(energy.block_j) == pytest.approx(number(energy.total), rel=1e-9)
+    assert [found.domain for found in energy.domains] == ["pdu"]
+    assert isinstance(energy.idle_power, NotMetered)
+    assert isinstance(energy.dynamic, NotMetered)
+    assert watts(account(levels, boundary="rack", **context)) == pytest.approx(500, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "grade", "why"),
+    [
+        ({"without": "pump"}, None, "cooling"),
+        ({"known": 0}, "E6", "it is not known how meter pdu lies on the run's clock"),
+        ({"error_ns": S}, "E6", "meter pdu is known on the run's clock to 1 s, E7 allows 0.6 s"),
+        ({"class_pct": 3.0}, "E4", "ups.power is a meter of class 3"),
+        ({"is_estimate": True}, "E0", "ups.power is an estimate"),
+        ({"day": "2027-06-01"}, "E4", "valid from 2026-01-01 to 2027-01-01"),
+    ],
+)
+def test_what_keeps_a_facility_from_e7(spoilt: Mapping[str, Any], grade: str | None, why: str) -> None:
+    changes = {name: spoilt[name] for name in ("class_pct", "is_estimate") if name in spoilt}
+    levels = {
+        replace(channel, **changes) if channel.role is Role.UPSTREAM else channel: level
+        for channel, level in plant().items()
+        if channel.domain != spoilt.get("without")
+    }
+    error_ns = spoilt.get("error_ns", 1000)
+    known = tuple(Alignment(channel.meter, 0, error_ns, "host clock") for channel in levels)
+    context = {"site": {"sut_is_all_it": True}, "day": spoilt.get("day", "2026-11-23")}
+    energy = account(levels, boundary="facility", **context, alignments=known[: spoilt.get("known", 9)])
+    assert energy.grade == grade
+    assert why in energy.grade_why
+
+
+def test_a_declared_plant_is_an_estimate() -> None:
+    cooling = {"rule": "declared", "declared_ppue": 1.1, "declared_half_width": 0.05, "source": "the operator"}
+    loss = {"rule": "declared", "proportional_pct": 2.0, "half_width_pct": 50.0, "source": "the operator"}
+    load = next(iter(plant()))
+    site = {"sut_is_all_it": True, "cooling": cooling, "loss": loss}
+    energy = account({load: 500.0}, boundary="facility", site=site, day="2026-11-23")
+    assert energy.grade == "E0"
+    assert "tier M0" in energy.grade_why
+    assert watts(energy) > 540
+
+
+def test_chips_alone_as_the_load_of_a_facility_are_told() -> None:
+    levels = {one("gpu0"): 500.0, **dict(list(plant().items())[1:])}
+    energy = account(levels, boundary="facility", site={"sut_is_all_it": True}, day="2026-11-23")
+    assert energy.grade == "E1"
+    assert "metered at its chips alone" in energy.grade_why
+
+
+def requests() -> tuple[Trace, ...]:
+    chunks = tuple((40 + i) * S for i in range(30))
+    return (
+        Trace(0, "p", 30, None, 35 * S, 70 * S, chunks, Status.OK, 200, "", "stop", "", 5, 30, 30, None),
+    )  # fmt: skip
+
+
+def test_energy_is_split_where_requests_are_known_and_adds_up() -> None:
+    energy = account({one("gpu0"): 300.0}, traces=requests())
+    assert energy.split is not None
+    parts = [energy.split.prefill, energy.split.decode, energy.split.unloaded]
+    assert fsum(number(part) for part in parts) == pytest.approx(number(energy.total))
+    assert number(energy.split.prefill) == pytest.approx(5 * 300, rel=1e-3)
+    assert account({one("gpu0"): 300.0}).split is None
+    broken = integrate([one("gpu0")], [], WINDOW, "chip", Context(traces=requests()))
+    assert broken.split is not None
+    assert isinstance(broken.split.decode, NotMetered)
+
+
+def test_carbon_is_counted_from_the_energy_at_the_boundary() -> None:
+    site = {"carbon": {"location": {"g_per_kwh": 360.0, "year": 2025, "source": "a table", "half_width_pct": 5.0}}}
+    energy = account({one("gpu0"): 300.0}, site=site)
+    assert energy.carbon is not None
+    assert energy.carbon.boundary == "chip"
+    assert number(energy.carbon.location) == pytest.approx(18_000 / 3.6e6 * 360, rel=1e-3)
+    assert account({one("gpu0"): 300.0}).carbon is None
+
+
+def test_what_was_aligned_and_how_sound_it_was_is_passed_on() -> None:
+    alignments: Sequence[Alignment] = (Alignment("gpu0", 0, 1000, "host clock"),)
+    assert account({one("gpu0"): 300.0}, alignments=tuple(alignments)).alignments == alignments
