@@ -31,7 +31,7 @@ KNOWN = {
     "prometheus": Known("whatever is scraped", "prometheus://10.0.0.8:9090?query=...&kind=power&unit=W", "network"),
     "csv": Known("an export with time stamps", "csv:pdu.csv?time=t&value=kw&unit=kW&tz=UTC", "file"),
     "parquet": Known("an export with time stamps", "parquet:pdu.parquet?time=t&value=w&unit=W&tz=UTC", "file"),
-    "mqtt": Known("smart plugs (extra mqtt)", "mqtt://10.0.0.9/shelly-1?format=shelly", "network"),
+    "mqtt": Known("smart plugs (extra mqtt)", "mqtt://10.0.0.9/shelly-1/status/switch:0?format=shelly", "network"),
     "bacnet": Known(
         "building meters (extra bacnet)", "bacnet://10.0.0.10/998?object=analog-input,1&kind=power", "network"
     ),

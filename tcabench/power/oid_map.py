@@ -142,7 +142,7 @@ class OidChannel(Door):
 
     def is_there(self, raw: int) -> bool:
         """False where the device says by this number that there is no value."""
-        return (self.minimum is None or raw >= self.minimum)
+        return raw not in self.not_available and (self.minimum is None or raw >= self.minimum)
 
     def value_of(self, raw: int, digits: int = 0, factor: float = 1.0) -> float:
         """The value in `unit`."""

@@ -125,7 +125,8 @@ def _crossed(track: Track, still: Still, window: Window, is_fine: bool) -> str:
         return ""
     guard_ns = max(GUARD_NS, 3 * interval_ns(track.channel) + track.channel.average_ns)
     is_all = still.first == 0 and still.last == len(track.t_ns) - 1
-    for edge_ns, name in ((window.load_start_ns, "before and under load"), (window.end_ns, "under load and after it")):
+    edges = ((window.load_start_ns, "before and under load"), (window.drain_end_ns, "under load and after it"))
+    for edge_ns, name in edges:
         if (is_fine or is_all) and still.start_ns + guard_ns < edge_ns < track.t_ns[still.last] - guard_ns:
             return f"the same {name}"
     return ""

@@ -68,6 +68,8 @@ def _opened(kind: str) -> PluginMeter:
         raise REFUSALS[kind]
     if kind == "clocked":
         return ClockedPlugin(kind, _stamped)
+    if kind == "lingers":
+        threading.Thread(target=time.sleep, args=(3600,)).start()
     instrument = Instrument.METER if kind.startswith("far") else Instrument.DEVICE
     return PluginMeter(kind, MAKERS.get(kind, float), instrument)
 

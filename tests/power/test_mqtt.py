@@ -148,6 +148,14 @@ def test_what_the_broker_kept_from_earlier_is_no_reading() -> None:
         with opened(broker, "format=tasmota") as meter:
             assert "not counted" in meter.facts()["first_message"]["value"]
             assert meter.read() == []
+            broker.kill()
+            assert next_error(meter).kind == "meter-unreachable"
+            broker.start()  # what it keeps is sent again to whoever comes back
+            feed, until_s = meter._feed, time.monotonic() + PATIENCE_S  # type: ignore[attr-defined]
+            while feed.trouble and time.monotonic() < until_s:
+                time.sleep(0.01)
+            assert feed.wait(PATIENCE_S)
+            assert meter.read() == []
             broker.silent = False
             assert next_readings(meter)["power"].value == 62.0
 

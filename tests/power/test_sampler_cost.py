@@ -77,7 +77,7 @@ def test_the_cost_of_the_whole_and_of_each_meter_is_told_at_the_end() -> None:
         assert cost["share"] == pytest.approx(cost["cpu_s"] / cost["wall_s"])
         assert cost["wall_s"] >= 4 * 0.05
     assert costs["heavy"]["cpu_s"] > costs["light"]["cpu_s"] > 0
-    assert costs[""]["cpu_s"] >= sum(costs[name]["cpu_s"] for name in ("light", "heavy", "far"))
+    assert costs[""]["cpu_s"] > 0.999 * sum(costs[name]["cpu_s"] for name in ("light", "heavy", "far"))
     assert costs[""]["reads"] == sum(costs[name]["reads"] for name in ("light", "heavy", "far"))
     for name in ("light", "heavy", "far"):
         assert costs[name]["reads"] == sum(sample.channel == f"{name}.0" for sample in tape.samples())
@@ -88,7 +88,7 @@ def test_what_the_sink_does_with_the_samples_is_not_counted_as_sampling() -> Non
 
     def sink(samples: Sequence[PowerSample]) -> None:
         before_s = time.thread_time()
-        sum(range(2_000_000))
+        sum(range(4_000_000))
         spent.append(time.thread_time() - before_s)
 
     meter = BusyMeter("light", 20)
@@ -96,7 +96,7 @@ def test_what_the_sink_does_with_the_samples_is_not_counted_as_sampling() -> Non
         assert meter.done.wait(PLENTY_S)
     (whole,) = [cost for cost in tape.costs() if not cost["meter"]]
     assert len(spent) > 1
-    assert whole["cpu_s"] < sum(spent)
+    assert whole["cpu_s"] < spent[0]
 
 
 def test_the_cost_is_told_every_ten_seconds_and_each_meters_every_minute() -> None:

@@ -76,6 +76,11 @@ def recorded(meters: Sequence[Meter], samples: int = 20) -> Tape:
     return tape
 
 
+def troubles(tape: Tape) -> list[Event]:
+    """The faults, but for those that a machine with much else to do makes: readings 10 ms apart do not all come."""
+    return [fault for fault in tape.faults() if fault["event"] not in ("missed_ticks", "late_read")]
+
+
 def events(tape: Tape, kind: str) -> list[Event]:
     return [event for event in tape.events() if event["event"] == kind]
 
@@ -94,12 +99,13 @@ def test_every_value_comes_over_exactly_and_in_order() -> None:
     with opened("plug:thirds") as meters:
         with recording(meters, SystemClock(), got.extend) as tape:
             wait_for(lambda: len(got) >= 50)
-        (whole,) = [cost for cost in tape.costs() if not cost["meter"]]
+        whole, of_meter = tape.costs()[-2:]
     assert [sample.value for sample in got] == [count / 3 for count in range(1, len(got) + 1)]
     assert tuple(got) == tape.samples()
-    assert whole["reads"] == len(got)
+    assert (whole["meter"], whole["reads"]) == ("", len(got))
+    assert whole["cpu_s"] > of_meter["cpu_s"] > 0
     assert all(one.t_ns < other.t_ns for one, other in itertools.pairwise(got))
-    assert tape.faults() == ()
+    assert troubles(tape) == []
 
 
 def test_stamps_of_the_meters_own_clock_come_over_to_the_last_ns() -> None:
@@ -185,20 +191,20 @@ def test_a_process_that_dies_is_a_fault_and_the_run_goes_on() -> None:
         with recording(meters, SystemClock(), dropped) as tape:
             wait_for(lambda: len(tape.samples()) >= 10)
             process(meters).send_signal(signal.SIGKILL)
-            wait_for(tape.faults)
+            wait_for(lambda: troubles(tape))
             kept = len(tape.samples())
-        (lost,) = tape.faults()
+        (lost,) = troubles(tape)
         assert (lost["event"], lost["meters"]) == ("sampler_lost", ["plug.thirds", "plug.far"])
         assert "ended by signal 9" in lost["why"]
         assert len(tape.samples()) == kept
         again = recorded(meters, 0)
-        assert [fault["event"] for fault in again.faults()] == ["sampler_lost"]
+        assert [fault["event"] for fault in troubles(again)] == ["sampler_lost"]
 
 
 def test_the_last_words_of_a_process_that_crashes_are_in_the_fault() -> None:
     with opened("plug:crashes") as meters, recording(meters, SystemClock(), dropped) as tape:
-        wait_for(tape.faults)
-    (lost,) = tape.faults()
+        wait_for(lambda: troubles(tape))
+    (lost,) = troubles(tape)
     assert "the vendor's library gives up" in lost["why"]
     assert "in _crashes" in lost["why"]  # the stack, as faulthandler tells it
     assert f"signal {int(signal.SIGABRT)}" in lost["why"]
@@ -208,7 +214,7 @@ def test_what_a_meter_prints_stays_out_of_the_messages() -> None:
     with opened("plug:says") as meters:
         tape = recorded(meters)
     assert [sample.value for sample in tape.samples()][:5] == [1.0, 2.0, 3.0, 4.0, 5.0]
-    (said,) = tape.faults()
+    (said,) = troubles(tape)
     assert said["event"] == "sampler_said"
     assert "a line on stdout" in said["why"]
 
@@ -216,7 +222,7 @@ def test_what_a_meter_prints_stays_out_of_the_messages() -> None:
 def test_faults_come_over_as_they_happen() -> None:
     seen: list[Event] = []
     with opened("plug:cut,bug") as meters, recording(meters, SystemClock(), dropped, seen.append):
-        wait_for(lambda: len(seen) >= 5)
+        wait_for(lambda: len([event for event in seen if event["event"].startswith("meter_")]) >= 5)
     told = [(fault["event"], fault["meter"]) for fault in seen if fault["event"].startswith("meter_")]
     assert [one for one in told if one[1] == "plug.cut"] == [("meter_error", "plug.cut")] * 3 + [
         ("meter_back", "plug.cut")
@@ -235,7 +241,7 @@ def test_signals_to_a_whole_group_do_not_take_the_last_samples() -> None:
             for number in (signal.SIGINT, signal.SIGTERM):
                 child.send_signal(number)
             wait_for(lambda: len(tape.samples()) >= 20)
-    assert tape.faults() == ()
+    assert troubles(tape) == []
 
 
 def test_a_process_that_does_not_answer_any_more_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -244,7 +250,7 @@ def test_a_process_that_does_not_answer_any_more_is_ended(monkeypatch: pytest.Mo
         with recording(meters, SystemClock(), dropped) as tape:
             wait_for(tape.samples)
             process(meters).send_signal(signal.SIGSTOP)
-        (lost,) = tape.faults()
+        (lost,) = troubles(tape)
     assert lost["event"] == "sampler_lost"
     assert "did not end" in lost["why"]
 
@@ -283,6 +289,7 @@ def test_a_reading_at_a_time_and_one_recording_after_the_other() -> None:
         first, second = recorded(meters), recorded(meters)
         with recording(meters, SystemClock(), dropped), pytest.raises(MeterError, match="look at the tape"):
             meters[0].read()
+        assert meters[0].read()
     values = [sample.value for tape in (first, second) for sample in tape.samples()]
     assert values == [count / 3 for count in range(2, len(values) + 2)]
 
@@ -296,7 +303,7 @@ def test_meters_here_and_there_share_a_tape() -> None:
         "plug.thirds.power",
         "plug.clocked.power",
     }
-    assert tape.faults() == ()
+    assert troubles(tape) == []
 
 
 ORPHAN = """
@@ -311,7 +318,7 @@ with recording(meters, SystemClock(), lambda samples: None):
 """
 
 
-@pytest.mark.parametrize("kind", ["thirds", "slow_to_close"])
+@pytest.mark.parametrize("kind", ["thirds", "lingers", "slow_to_close"])
 def test_a_run_that_is_killed_leaves_no_orphan(plugin: Path, kind: str) -> None:
     run = subprocess.Popen(
         [sys.executable, "-c", ORPHAN.format(folder=str(plugin), kind=kind)], stdout=subprocess.PIPE, text=True

@@ -81,6 +81,13 @@ def test_lengths_and_types_that_no_device_sends_are_malformed() -> None:
             take_pdu(data, 0)
 
 
+def test_an_unsigned_number_is_never_negative_even_without_its_leading_zero() -> None:
+    for tag, held in ((0x41, b"\xff" * 4), (0x42, b"\x00" + b"\xff" * 4), (0x43, b"\xff" * 4), (0x46, b"\xff" * 8)):
+        bound = item(SEQUENCE, item(SEQUENCE, POWER + item(tag, held)))
+        (value,) = take_pdu(item(RESPONSE, integer(0) * 3 + bound), 0).values
+        assert value == int.from_bytes(held, "big")
+
+
 class Overheard:
     """One question of `talk` to a real snmpd, and its genuine answer."""
 

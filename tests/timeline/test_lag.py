@@ -110,6 +110,14 @@ def test_the_planned_edges_do_where_there_is_no_fast_meter() -> None:
     assert abs(found.lag_s - 1.5) < 0.25 + found.error_s, "the server is 0 to 0.5 s late with what it is asked"
 
 
+def test_a_planned_edge_counts_half_way_to_the_latest_that_a_server_may_take_it_up() -> None:
+    load = Load(7)
+    curve = planned(load.marker(), (ns(load.marker_s), ns(load.marker_s + load.load_s))).curve
+    began = since_s(curve, ns(0))
+    assert curve.at(began + 0.25) == pytest.approx(0, abs=0.02)
+    assert curve.at(began + 0.75) == pytest.approx(0.5, abs=0.02)
+
+
 FLAT = "a flat load shows no delay"
 
 

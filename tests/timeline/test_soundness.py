@@ -125,6 +125,14 @@ def test_a_fine_reading_that_never_repeats_itself_and_then_does_is_frozen() -> N
     assert "of its other updates brought a new value" in found.faults[0]
 
 
+def test_the_same_from_a_meter_with_a_coarse_digit_proves_nothing() -> None:
+    channel = rack(resolution=10.0)
+    rng = random.Random(1)
+    live = {t: steady(t) + 200 * rng.random() for t in range(-30, 81)}
+    axis = axis_of((channel, read(channel, lambda t: live[20 if 20 <= t < 55 else round(t)])))
+    assert health(axis).faults == ()
+
+
 @pytest.mark.parametrize(("since_s", "until_s", "words"), [
     (-20, 20, "the same before and under load"), (40, 75, "the same under load and after it"),
 ])  # fmt: skip
@@ -136,6 +144,13 @@ def test_a_reading_that_is_the_same_on_both_sides_of_the_loads_edge_is_frozen(
     axis = axis_of((channel, read(channel, held(lambda t: live[round(t)], since_s, until_s))))
     assert words in health(axis).faults[0]
     assert health(axis).frozen_s == 20
+
+
+def test_the_same_until_the_last_answer_is_in_is_sound() -> None:
+    channel = rack(resolution=0.1)
+    window = replace(WINDOW, drain_end_ns=ns(70), idle_after_start_ns=ns(70))
+    busy_to_70 = read(channel, lambda t: 300.0 if -10 <= t < 70 else 60.0)
+    assert align([channel], busy_to_70, [], window).health[0].faults == ()
 
 
 def test_a_meter_that_shows_one_value_all_through_is_frozen_whatever_its_digits() -> None:
@@ -278,6 +293,14 @@ def test_stamps_that_stand_still_are_frozen_whatever_the_value() -> None:
     assert found.missing_s == pytest.approx(30)
     assert found.duplicates == 29
     assert any("its stamps stood still for 30.0 s" in fault for fault in found.faults)
+
+
+def test_stamps_that_never_move_again_are_frozen_to_the_end() -> None:
+    channel, samples = stamped()
+    stuck = next(s for s in samples if s.t_ns == ns(40))
+    frozen = [replace(s, device_ns=stuck.device_ns, value=stuck.value) if s.t_ns > ns(40) else s for s in samples]
+    found = health(axis_of((channel, frozen), events=(ANCHOR,)))
+    assert found.frozen_s == found.missing_s == pytest.approx(20, abs=0.6)
 
 
 def test_readings_stamped_out_of_order_are_left_out_and_told() -> None:

@@ -1,7 +1,8 @@
 """SNMP GETs over UDP, sent again when nothing comes back: v2c (RFC 1901) and v3, in the thread that asks.
 
-A general library takes 2.4 ms (v2c) to 3.6 ms (v3) of processor time for one GET of six values, so that four meters
-would cost more than the whole sampler may; this takes 0.1 to 0.2 ms. The tests hold it against two other engines.
+A general library (pysnmp 7.1) takes 2 to 4 ms of processor time for one GET of six values, so that four meters would
+cost more than the whole sampler may; this takes 0.05 ms (v2c) to 0.25 ms (v3, encrypted). The tests hold it against
+two engines that others wrote.
 """
 
 import secrets

@@ -25,7 +25,8 @@ def clock_reading(value: Value) -> ClockReading | str:
     year, tenths = int.from_bytes(value[:2], "big"), value[7]
     away = timedelta(hours=value[9], minutes=value[10]) * (-1 if value[8:9] == b"-" else 1)
     try:
-        at = datetime(year, *value[2:7], tzinfo=timezone(away))
+        month, day, hour, minute, second = value[2:7]
+        at = datetime(year, month, day, hour, minute, second, tzinfo=timezone(away))
     except ValueError:
         return NO_TIME
     if tenths > 9 or value[8:9] not in (b"+", b"-"):

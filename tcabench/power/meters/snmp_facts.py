@@ -15,7 +15,7 @@ CLOCK = "clock"
 
 def device_names(whole: OidMap, level: Level, index: Mapping[str, int]) -> dict[str, str]:
     """Name of a fact -> the object that holds it: who the device is, when its counters were set to 0, its clock."""
-    names = {name: one.oid for name, one in whole.identity.items() if one.oid}
+    names: dict[str, str] = {name: one.oid for name, one in whole.identity.items() if one.oid}
     names |= {f"{one.name}_reset": one.reset for one in level.channels if one.reset}
     if whole.clock:
         names[CLOCK] = whole.clock
@@ -40,7 +40,7 @@ def device_facts(
         "level": _given(f"{level.name} ({numbers})"),
         "security": {"value": security(address), "source": "RFC 1901, RFC 3414"},
     }
-    known = {name: one.value for name, one in whole.identity.items() if one.value}
+    known: dict[str, str] = {name: one.value for name, one in whole.identity.items() if one.value}
     facts |= {name: {"value": value, "source": f"map {whole.name}"} for name, value in known.items()}
     for name, oid in device_names(whole, level, index).items():
         facts[name] = _clock(oid, asked.get(oid)) if name == CLOCK else _told(oid, asked.get(oid))

@@ -11,7 +11,7 @@ from tcabench.records import Kind
 OPEN_S = 3.0  # for each GET at opening
 AT_ONCE = 12  # objects in one GET at opening: weak agents refuse more
 EO_ACCURACY = "1.3.6.1.2.1.229.1.2.1.4.{entity}"  # eoPowerAccuracy, RFC 7460
-TRUSTED_DIGITS = (*range(10),)
+TRUSTED_DIGITS = range(10)
 METERED = (Kind.POWER, Kind.ENERGY, Kind.APPARENT_POWER)
 
 Asked = Mapping[str, Value]
@@ -49,7 +49,7 @@ class Settled:
         if not isinstance(raw, int):
             return "the device has no such object" if raw is None else "it holds text, not a number"
         if self.spec.state and state not in self.spec.state.good:
-            return f"the device marks it as not usable (state {state})"
+            return f"the device marks it as not usable (state {state!r})"
         if not self.spec.is_there(raw):
             return f"the device marks it as not available ({raw})"
         return ""
@@ -83,16 +83,15 @@ def setup_names(level: Level, index: Mapping[str, int]) -> list[str]:
 def settled(spec: OidChannel, index: Mapping[str, int], asked: Asked) -> Settled | str:
     """The channel as the device describes it, or what the device does not tell of it although the map says so."""
     digits = _number(spec.digits, index, asked) if spec.digits else 0
-    if digits not in TRUSTED_DIGITS:
-        return (
-            f"the device tells {digits if digits else 'no'} decimal digits for it ({filled(spec.digits or '', index)})"
-        )
-    code = _number(spec.unit_code.oid, index, asked) if spec.unit_code else 0
-    if spec.unit_code and code not in spec.unit_code.factors:
-        tells = "no unit" if code is None else f"unit {code}"
-        known = ", ".join(map(str, spec.unit_code.factors))
-        return f"the device tells {tells} for it ({filled(spec.unit_code.oid, index)}); the map knows {known}"
-    factor = spec.unit_code.factors[code] if spec.unit_code else 1.0
+    if digits is None or digits not in TRUSTED_DIGITS:
+        return f"the device tells {digits or 'no'} decimal digits for it ({filled(spec.digits or '', index)})"
+    factor = 1.0
+    if spec.unit_code:
+        code = _number(spec.unit_code.oid, index, asked)
+        if code is None or code not in spec.unit_code.factors:
+            tells, known = "no unit" if code is None else f"unit {code}", ", ".join(map(str, spec.unit_code.factors))
+            return f"the device tells {tells} for it ({filled(spec.unit_code.oid, index)}); the map knows {known}"
+        factor = spec.unit_code.factors[code]
     raw_step = asked.get(filled(spec.step, index)) if spec.step else None
     steps = raw_step if isinstance(raw_step, int) and raw_step > 0 else 1
     resolution = spec.resolution or steps / 10**digits * abs(spec.scale) * factor

@@ -83,6 +83,7 @@ class PlayedBroker:
         self.load, self.silent, self.drop_share, self.port = PlayedLoad(watts), False, 0.0, 0
         self._plays, self._every_s, self._password = plays, every_s, password
         self._random, self._broker, self._tls = random.Random(7), None, tls
+        self._kept: dict[str, bytes] = {}
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="mqtt broker", daemon=True)
         self._thread.start()
@@ -102,7 +103,8 @@ class PlayedBroker:
         self._do(self._say(_bytes(payload), topic))
 
     def keep(self, payload: bytes | dict[str, Any], topic: str = TOPIC) -> None:
-        """Keep a message for whoever subscribes later."""
+        """Keep a message for whoever subscribes later, over a restart of the broker too."""
+        self._kept[topic] = _bytes(payload)
         if self._broker:
             self._do(self._broker.retain_message(None, topic, _bytes(payload)))
 
@@ -139,6 +141,8 @@ class PlayedBroker:
             listener |= {"ssl": True, "certfile": str(self._tls[0]), "keyfile": str(self._tls[1])}
         broker = TidyBroker({"listeners": {"default": listener}, "plugins": plugins}, self._loop)
         await broker.start()
+        for topic, payload in self._kept.items():  # in the same breath: nobody has got in yet
+            await broker.retain_message(None, topic, payload)
         server: Any = broker._servers["default"].instance
         self.port = server.sockets[0].getsockname()[1]
         self._broker = broker
