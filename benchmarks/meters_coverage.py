@@ -146,7 +146,9 @@ def scraped(
         watts = sim.power_register(load, meter, gain, at_s)
         samples.append(PowerSample(read_ns, 3_000_000, channel.id, watts, device_ns(at_s)))
     events = [_anchor("wall_anchor", 0.0), *(_asked(t, device_ns, rng, meter.name) for t in range(1, int(until_s), 10))]
-    axis = align([replace(channel, has_own_clock=True)], samples, [*events, _anchor("wall_anchor_end", until_s)], window)
+    axis = align(
+        [replace(channel, has_own_clock=True)], samples, [*events, _anchor("wall_anchor_end", until_s)], window
+    )
     context = Context(alignments=axis.alignments, health=axis.health)
     return (replace(channel, has_own_clock=True),), axis.samples, context
 

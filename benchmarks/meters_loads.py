@@ -4,9 +4,11 @@ import random
 from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from math import floor, inf
 from typing import Any
 
+from tcabench.timeline.marker import CHIPS, chips
 from tests.energy import simulated_meters as sim
 
 RIPPLE, RIPPLE_S = 0.02, 0.5
@@ -36,21 +38,38 @@ PARTS: Mapping[str, Callable[[random.Random, float], Any]] = {
 
 @dataclass(frozen=True)
 class Chain:
-    """Every part of PARTS for `part_s`; before and after, nothing. `low_w` is drawn at 0, `high_w` at 1."""
+    """A load marker, then every part of PARTS for `part_s`; before and after, nothing. `low_w` is drawn at 0, `high_w`
+    at 1, and between those the load marker switches."""
 
+    chip_s: float
     part_s: float
     seed: int
     low_w: float
     high_w: float
 
+    @property
+    def marker_s(self) -> float:
+        """How long the marker lasts; a rest of two chips follows."""
+        return self.chip_s * CHIPS
+
+    def first_s(self, place: int) -> float:
+        """When a part begins; the one after the last is the end."""
+        return self.marker_s + 2 * self.chip_s + place * self.part_s
+
+    def edges(self) -> list[tuple[float, bool]]:
+        """When the marker switches, and whether on."""
+        levels = zip((_begin_s(place, self.chip_s) for place in range(CHIPS)), chips(self.seed, CHIPS), strict=True)
+        held = [(-1.0, False), *levels, (self.marker_s, False)]
+        return [(at_s, on) for (_, was), (at_s, on) in pairwise(held) if on != was]
+
     def load(self) -> Any:
-        """The chain as one load: 0 to 1, the first part from 0 s on."""
-        knots = []
+        """The chain as one load: 0 to 1, the marker from 0 s on."""
+        knots = [(at_s, float(on), float(on)) for at_s, on in self.edges()]
         for place, (name, part) in enumerate(PARTS.items()):
             found = part(random.Random(f"{self.seed} {name}"), self.part_s + 1)
             pieces = zip(found.t_s, found.ends, found.first, found.last, strict=True)
-            knots += [_cut(place * self.part_s, self.part_s, *piece) for piece in pieces if piece[0] < self.part_s]
-        end_s = len(PARTS) * self.part_s
+            knots += [_cut(self.first_s(place), self.part_s, *piece) for piece in pieces if piece[0] < self.part_s]
+        end_s = self.first_s(len(PARTS))
         return sim.Load([*knots, (end_s, 0.0, 0.0)], end_s + 1e6)
 
     def levels(self, load: Any, epoch_s: float) -> list[tuple[int, float]]:
@@ -68,6 +87,11 @@ class Chain:
         """Energy in J between two instants, in s since the chain began."""
         drawn = load.until(end_s) - load.until(start_s)
         return float(self.low_w * (end_s - start_s) + (self.high_w - self.low_w) * drawn)
+
+
+def _begin_s(place: int, chip_s: float) -> float:
+    """When a chip begins, a little off its even place as the load generator plays it."""
+    return chip_s * (place + ((place * 0.618034 % 1 - 0.5) / 4 if place else 0.0))
 
 
 def _cut(

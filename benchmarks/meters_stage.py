@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, TypeVar
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -21,6 +22,23 @@ Names = list[str]
 SECRETS = {"BENCH_AUTH": "correct horse", "BENCH_PRIV": "battery staple", "BENCH_PASSWORD": "correct horse"}
 FINE_S = 0.0005  # the load is integrated so finely that spikes keep their energy
 J_PER_KWH = 3_600_000
+UPDATE_S = 1.0  # of the PDUs and the building meter, as documented
+Value = TypeVar("Value")
+
+
+def held(ask: Callable[[], Value], every_s: float) -> Callable[[], Value]:
+    """`ask`, as a device answers that looks every so often: what it saw then."""
+    seen: list[tuple[float, Value]] = []
+    began_s, lock = time.monotonic(), threading.Lock()
+
+    def answer() -> Value:
+        with lock:
+            look = (time.monotonic() - began_s) // every_s
+            if not seen or look > seen[-1][0]:
+                seen[:] = [(look, ask())]
+            return seen[-1][1]
+
+    return answer
 
 
 @contextmanager
@@ -53,15 +71,16 @@ def _agent(load: Played, *users: str) -> Iterator[int]:
     played.STEP_S = FINE_S
     with snmp_agent(load, "raritan-px", users) as agent:
         load.start_s = agent.load.began_s
+        agent.load.now = held(agent.load.now, UPDATE_S)  # type: ignore[method-assign]
         yield agent.port
 
 
 @contextmanager
 def redfish(load: Played, folder: Path) -> Iterator[Names]:
-    from tests.power.servers.redfish_server import USER, redfish_server
-    from tests.power.servers.redfish_tree import PDU
+    from tests.power.servers.redfish_server import USER, Knobs, redfish_server
+    from tests.power.servers.redfish_tree import PDU, Shown
 
-    with redfish_server(load, folder) as server:
+    with redfish_server(load, folder, Knobs(shown=Shown(kwh_digits=3))) as server:
         load.start_s = time.monotonic() - server.elapsed_s()
         login = f"ca={server.ca}&user={USER}&password_env=BENCH_PASSWORD"
         yield [f"redfish://127.0.0.1:{server.port}{PDU}?name=redfish&{login}"]
@@ -129,7 +148,20 @@ def bacnet(load: Played, folder: Path) -> Iterator[Names]:
 
     with bacnet_device(load) as device:
         load.start_s = device._start_s
+        _look_every_second(device)
         yield [f"bacnet://127.0.0.1:{device.port}/{DEVICE}?object=analog-input,1;analog-input,2&name=bacnet"]
+
+
+def _look_every_second(device: Any) -> None:
+    """As it says of itself (Update_Interval); by itself it would look at every request."""
+    device.knobs.frozen, value = True, device.value
+    look = held(lambda: time.monotonic() - device._start_s, UPDATE_S)
+
+    def seen(instance: int) -> float:
+        device._held_s = look()
+        return float(value(instance))
+
+    device.value = seen
 
 
 @contextmanager

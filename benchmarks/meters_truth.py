@@ -26,7 +26,7 @@ TITLES = {
     "nvml": "NVML", "rapl": "RAPL", "modbus": "Modbus", "snmp2": "SNMP v2c", "snmp3": "SNMP v3",
     "redfish": "Redfish", "prometheus": "Prometheus", "csv": "CSV", "mqtt": "MQTT", "bacnet": "BACnet",
 }  # fmt: skip
-WINDOW_S, MARGIN_S, TAIL_S, SOON_S = 30.0, 3.0, 5.0, 2.0
+WINDOW_S, MARGIN_S, TAIL_S, SOON_S, CHIP_S = 30.0, 3.0, 5.0, 2.0, 4.0
 LARGEST = 0.005
 S = 1_000_000_000
 
@@ -55,7 +55,7 @@ class Seen:
 def measure(number: int, share: float, folder: Path) -> Iterator[Measured]:
     """Errors of every meter over every part, and against a script's; a shorter window where `share` is small."""
     window_s = max(6.0, WINDOW_S * share)
-    found = seen(Chain(window_s + 2 * MARGIN_S, number, 0.0, 1.0), window_s, folder)
+    found = seen(Chain(max(1.0, CHIP_S * share), window_s + 2 * MARGIN_S, number, 0.0, 1.0), window_s, folder)
     for kind, parts in found.items():
         for part, one in parts.items():
             yield at_most(f"error: {TITLES[kind]}, {part}", one.error, LARGEST, "of the energy")
@@ -94,37 +94,31 @@ class Taped:
 
     def accounts(self, chain: Chain, window_s: float) -> dict[str, dict[str, Seen]]:
         """kind -> part -> energies, over a window of `window_s` somewhere in each part."""
-        kinds: dict[str, list[Channel]] = {}
-        for channel in self.channels:
-            if channel.role is Role.LOAD and channel.kind in (Kind.POWER, Kind.ENERGY):
-                kinds.setdefault(channel.meter.rpartition(".")[2].partition("-")[0], []).append(channel)
-        return {kind: self._parts(kind, kinds[kind], chain, window_s) for kind in ("nvml", *reversed(KINDS))}
-
-    def _parts(self, kind: str, channels: Sequence[Channel], chain: Chain, window_s: float) -> dict[str, Seen]:
-        ids = {channel.id for channel in channels}
-        samples = [sample for sample in self.samples if sample.channel in ids]
-        high, load, found = watts_of(kind, chain), chain.load(), {}
+        found: dict[str, dict[str, Seen]] = {kind: {} for kind in TITLES}
         for place, part in enumerate(PARTS):
-            slack_s = chain.part_s - window_s
-            first_s = place * chain.part_s + slack_s / 2 + random.Random(f"{chain.seed} {part}").uniform(-0.5, 0.5)
-            window = self._window(first_s, first_s + window_s)
-            truth_j = high.between_j(load, first_s, first_s + window_s)
-            ours = account(channels, samples, self.events, window)
-            found[part] = Seen(truth_j, ours, script(channels, samples, window))
+            shift_s = (chain.part_s - window_s) / 2 + random.Random(f"{chain.seed} {part}").uniform(-0.5, 0.5)
+            first_s = chain.first_s(place) + shift_s
+            for kind, one in self._kinds(chain, first_s, first_s + window_s):
+                found[kind][part] = one
         return found
 
-    def _window(self, from_s: float, to_s: float) -> Window:
+    def _kinds(self, chain: Chain, from_s: float, to_s: float) -> Iterator[tuple[str, Seen]]:
+        """Every kind over one window, in s since the chain began: the product's own way from readings to energy."""
         start_ns, end_ns = (round((self.epoch_s + at_s) * S) for at_s in (from_s, to_s))
-        return Window(0, 0, start_ns, start_ns, end_ns, end_ns, "planned")
+        window, load = Window(0, 0, start_ns, start_ns, end_ns, end_ns, "planned"), chain.load()
+        axis = align(self.channels, self.samples, self.events, window)
+        context = Context(alignments=axis.alignments, health=axis.health)
+        for kind in TITLES:
+            channels = [one for one in self.channels if kind_of(one) == kind]
+            ours = integrate(channels, axis.samples, window, channels[0].boundary, context).total
+            truth_j = watts_of(kind, chain).between_j(load, from_s, to_s)
+            yield kind, Seen(truth_j, ours, script(channels, self.samples, window))
 
 
-def account(
-    channels: Sequence[Channel], samples: Sequence[PowerSample], events: Sequence[Any], window: Window
-) -> Quantity | NotMetered:
-    """The product's own way from readings to an energy in J."""
-    axis = align(channels, samples, events, window)
-    context = Context(alignments=axis.alignments, health=axis.health)
-    return integrate(channels, axis.samples, window, channels[0].boundary, context).total
+def kind_of(channel: Channel) -> str:
+    """Of TITLES; "" for a channel that no energy is taken from."""
+    is_counted = channel.role is Role.LOAD and channel.kind in (Kind.POWER, Kind.ENERGY)
+    return channel.meter.rpartition(".")[2].partition("-")[0] if is_counted else ""
 
 
 def script(channels: Sequence[Channel], samples: Sequence[PowerSample], window: Window) -> float:
@@ -143,9 +137,7 @@ def script(channels: Sequence[Channel], samples: Sequence[PowerSample], window: 
 
 def _record(meters: Sequence[Any], stages: Stages, chain: Chain, levels: Path) -> Taped:
     anchor = wall_anchor()
-    first = {
-        "t": anchor.mono_ns, "event": "wall_anchor", "wall_ns": str(anchor.wall_ns), "error_ns": anchor.error_ns,
-    }  # fmt: skip
+    began = {"t": anchor.mono_ns, "event": "wall_anchor", "wall_ns": str(anchor.wall_ns), "error_ns": anchor.error_ns}
     with recording(meters, SystemClock(), lambda samples: None) as tape:
         time.sleep(SOON_S)
         epoch_s = time.monotonic() + SOON_S
@@ -154,6 +146,14 @@ def _record(meters: Sequence[Any], stages: Stages, chain: Chain, levels: Path) -
         part.write_text("".join(f"{t_ns} {watts!r}\n" for t_ns, watts in gpu.levels(gpu.load(), epoch_s)))
         part.replace(levels)
         stages.begin(epoch_s)
-        time.sleep(epoch_s - time.monotonic() + len(PARTS) * chain.part_s + TAIL_S)
+        time.sleep(epoch_s - time.monotonic() + chain.first_s(len(PARTS)) + TAIL_S)
     channels = tuple(channel for meter in meters for channel in meter.channels())
-    return Taped(epoch_s, channels, tape.samples(), (first, *tape.events()))
+    return Taped(epoch_s, channels, tape.samples(), (began, *_marked(chain, epoch_s), *tape.events()))
+
+
+def _marked(chain: Chain, epoch_s: float) -> Iterator[dict[str, Any]]:
+    """What a run notes of its load marker."""
+    for phase, at_s in (("marker_start", 0.0), ("marker_end", chain.marker_s)):
+        yield {"t": round((epoch_s + at_s) * S), "event": "phase", "phase": phase}
+    for at_s, on in chain.edges():
+        yield {"t": round((epoch_s + at_s) * S), "event": "marker_chip", "on": on}

@@ -139,11 +139,12 @@ def power_swing_w(channel: Channel, power: Series, start_ns: int, end_ns: int) -
     return _pooled_w(channel, power, start_ns, end_ns)
 
 
-def clock(series: Series, start_ns: int, end_ns: int, *, rate: bool) -> Component:
-    """The instants of the readings at both ends, each known to half its read call; with `rate` (an integral over
-    time) also how fast the clock itself ran."""
+def clock(series: Series, start_ns: int, end_ns: int, moved_rel: float, *, rate: bool) -> Component:
+    """The instants of the readings at both ends, each known to half its read call, as far as a shift moves energy:
+    `moved_rel` of the mean power (all of it for a counter). With `rate` (an integral over time) also how fast the
+    clock itself ran."""
     read_ns = max(_reads_around(series, start_ns) + _reads_around(series, end_ns), default=0)
-    instant = read_ns / (end_ns - start_ns) * sqrt(2 / 3)
+    instant = moved_rel * read_ns / (end_ns - start_ns) * sqrt(2 / 3)
     pace = 2 * CLOCK_RATE / sqrt(3) if rate else 0.0
     half = sqrt(instant * instant + pace * pace)
     why = f"reads of {read_ns / 1e6:.1f} ms at the window's ends" + (

@@ -110,7 +110,7 @@ class _Walk:
 
     def _returns(self, i: int) -> int | None:
         """The index at which the old level is back in one jump; None if it never is. A counter that was reset climbs
-        past its old level too, but by small steps."""
+        past its old level too, but by small steps: by less than half of what it fell, if that was two steps or more."""
         last, fell = self.value[-1], self.value[-1] - self.counter.value[i] - self.offset
         for j in range(i + 1, min(i + AHEAD, len(self.counter.value))):
             value = self.counter.value[j] + self.offset

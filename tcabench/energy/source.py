@@ -103,7 +103,7 @@ class ByCounter:
             budget.last_digit_j(self.channel, self._steps, start_ns, end_ns, energy_j),
             budget.counter_edges(self._steps, start_ns, end_ns, energy_j),
             *((placed,) if placed else ()),
-            budget.clock(self.series, start_ns, end_ns, rate=False),
+            budget.clock(self.series, start_ns, end_ns, 1.0, rate=False),
         )
 
     def _expected_j(self, from_ns: int, to_ns: int, rate: float) -> float:
@@ -168,13 +168,14 @@ class ByIntegral:
         swing_w = budget.power_swing_w(channel, series, start_ns, end_ns)
         placed = budget.alignment(self._alignment, swing_w, energy_j)
         known = self._alignment is not None and self._alignment.method == MARKER
+        moved_rel = swing_w * (end_ns - start_ns) / 1e9 / energy_j
         return (
             budget.gain(channel),
             budget.last_digit_w(channel, end_ns - start_ns, energy_j),
             sampling(channel, series, start_ns, end_ns, energy_j),
             budget.power_edges(channel, series, start_ns, end_ns, energy_j, delay_known=known),
             *((placed,) if placed else ()),
-            budget.clock(series, start_ns, end_ns, rate=True),
+            budget.clock(series, start_ns, end_ns, moved_rel, rate=True),
         )
 
 

@@ -101,7 +101,8 @@ class Sampling:
             return tuple(self._lanes)
 
     def _tell_costs(self, now_ns: int, each: bool) -> None:
-        wall_ns = now_ns - self._began_ns
+        if (wall_ns := now_ns - self._began_ns) <= 0:
+            return
         rows = [("", self._cpu_ns() - self._cpu_before_ns, sum(reader.reads for reader in self._readers))]
         rows += [(reader.name, reader.cpu_ns, reader.reads) for reader in self._readers if each]
         for name, cpu_ns, reads in rows:
@@ -189,8 +190,8 @@ class Lane:
 
 
 def cost(t_ns: int, meter: str, cpu_ns: int, wall_ns: int, reads: int) -> Event:
-    """The event that says what sampling cost; see `Tape.costs`."""
+    """The event that says what sampling cost, `wall_ns` > 0 after it began; see `Tape.costs`."""
     return {
         "t": t_ns, "event": "sampler_cost", "meter": meter, "cpu_s": seconds(cpu_ns), "wall_s": seconds(wall_ns),
-        "reads": reads, "share": cpu_ns / wall_ns if wall_ns > 0 else None,
+        "reads": reads, "share": cpu_ns / wall_ns,
     }  # fmt: skip

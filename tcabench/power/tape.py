@@ -102,9 +102,9 @@ class Tape:
 
     def costs(self) -> tuple[Event, ...]:
         """The "sampler_cost" events: processor time `cpu_s` since the start of the recording, which is `wall_s` ago,
-        their quotient `share` (of one core; None before any time has passed), and how many `reads` were made. `meter`
-        is "" for the sampler as a whole, every 10 s and at the end; a meter's own reads follow every minute and at the
-        end. The last of each meter holds the total."""
+        their quotient `share` (of one core), and how many `reads` were made. `meter` is "" for the sampler as a whole,
+        every 10 s and at the end; a meter's own reads follow every minute and at the end. The last of each meter holds
+        the total."""
         return tuple(event for event in self.events() if event["event"] == "sampler_cost")
 
     def broken(self) -> Exception | None:

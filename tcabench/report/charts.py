@@ -113,10 +113,10 @@ def reference_lines(
     ax: "Axes", phases: Sequence[Mapping[str, Any]], idle_w: float | None, mean_w: float | None
 ) -> None:
     """The run's idle and mean power, each over the phase it was taken from."""
-    spans = {p["key"]: (p["start_s"], p["end_s"]) for p in phases}
     for key, value, style in (("idle", idle_w, (0, (1, 1.5))), ("window", mean_w, (0, (6, 2)))):
-        if value is not None and key in spans:
-            ax.hlines(value, *spans[key], color=COLOUR["ink"], linestyle=style, linewidth=0.9)
+        for phase in phases:
+            if value is not None and phase["key"] == key:
+                ax.hlines(value, phase["start_s"], phase["end_s"], color=COLOUR["ink"], linestyle=style, linewidth=0.9)
 
 
 def standing_chart(rows: Sequence[Mapping[str, Any]], desc: str) -> str:

@@ -13,7 +13,8 @@ from tcabench.report.numbers import human, interval, parsed
 
 J_PER_TOKEN_AT_15K = 240
 DEEPER = " \u203a "  # between a name and the name inside it
-ENERGY_UNITS = ("J", "W", "kWh", "ktoken")
+ENERGY_UNITS = ("J", "W", "kWh", "ktoken", "g")
+NO_METER = ("intensity_location", "intensity_market")  # of the grid, whoever metered what
 RATIOS = ("ppue", "ppue_interim", "ere", "cer")  # told as 1.15, not as 115 %
 
 GRADES = {
@@ -84,7 +85,8 @@ def cell(facts: Facts, path: str) -> dict[str, Any]:
     is_ratio = path.rpartition("/")[2] in RATIOS
     unit = "" if is_ratio else str(found.get("unit", ""))
     exact = {name: str(found.get(name, found["value"])) for name in ("value", "low", "high")}
-    estimate = facts.is_estimate and (is_ratio or any(part in ENERGY_UNITS for part in unit.split("/")))
+    on_meters = is_ratio or any(part in ENERGY_UNITS for part in unit.split("/"))
+    estimate = facts.is_estimate and on_meters and path.rpartition("/")[2] not in NO_METER
     is_open = found.get("open_above") is True
     shown = interval(exact["value"], exact["low"], exact["high"], unit, is_open)
     return {

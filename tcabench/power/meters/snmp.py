@@ -11,11 +11,10 @@ from tcabench.errors import MeterError, UsageError
 from tcabench.power.address import Address, Point, parse_address, place
 from tcabench.power.maps import shipped
 from tcabench.power.meter import Fact, Meter
-from tcabench.power.meters.snmp_ber import Value, oid
-from tcabench.power.meters.snmp_client import SnmpClient
+from tcabench.power.meters.snmp_client import SnmpClient, Value
 from tcabench.power.meters.snmp_clock import clock_reading
 from tcabench.power.meters.snmp_facts import device_facts, device_names
-from tcabench.power.meters.snmp_security import OPTIONS, opened_talk, silence
+from tcabench.power.meters.snmp_security import OPTIONS, opened_login, silence
 from tcabench.power.meters.snmp_setup import Asked, Settled, ask, settled, setup_names
 from tcabench.power.oid_map import INDEXES, PROTOCOL, Level, LoadedMap, filled, load_map
 from tcabench.records import Channel, ClockReading, Reading, Role
@@ -52,7 +51,7 @@ class SnmpMeter:
         self, name: str, client: SnmpClient, wires: Sequence[Wire], names: Sequence[str], facts: Mapping[str, Fact]
     ) -> None:
         self.name, self._client, self._wires, self._facts = name, client, tuple(wires), dict(facts)
-        self._names = tuple(oid(one) for one in names)
+        self._names = tuple(names)
         self._timeout_s = min(READ_S, *(seconds(wire.channel.period_ns) for wire in wires))
 
     def channels(self) -> tuple[Channel, ...]:
@@ -61,7 +60,7 @@ class SnmpMeter:
     def read(self) -> list[Reading]:
         """All channels; one that the device marks as not available is left out. raises: MeterError; the next call may
         succeed again."""
-        values = self._client.get_encoded(self._names, self._timeout_s)
+        values = self._client.get(self._names, self._timeout_s)
         return [reading for wire in self._wires if (reading := wire.reading(values)) is not None]
 
     def facts(self) -> dict[str, Fact]:
@@ -102,7 +101,7 @@ def open_snmp(argument: str) -> list[Meter]:
     loaded = load_map(address.option("map"))
     level = loaded.map.level(address.options)
     index = _index(address, level)
-    client = SnmpClient(address.host, address.port, opened_talk(address), silence(address))
+    client = SnmpClient(address.host, address.port, opened_login(address), silence(address))
     try:
         return [_opened(_named(address, level), client, loaded, level, index)]
     except (MeterError, UsageError):

@@ -1,26 +1,43 @@
 """Which SNMP version and whose secrets, from the options of a meter's address, and what that is worth in words."""
 
+from typing import Any
+
 from tcabench.errors import UsageError
 from tcabench.power.address import Address
-from tcabench.power.meters.snmp_client import CommunityTalk, Talk
-from tcabench.power.meters.snmp_keys import CIPHERS, DIGESTS, User
-from tcabench.power.meters.snmp_usm import UsmTalk
+from tcabench.power.meters.snmp_client import Login
 
 OPTIONS = (
     "version", "community_env", "community_file", "user", "auth", "auth_env", "auth_file", "priv", "priv_env",
     "priv_file", "context",
 )  # fmt: skip
+DIGESTS = {
+    "md5": ("MD5", "USM_AUTH_HMAC96_MD5"), "sha1": ("SHA-1", "USM_AUTH_HMAC96_SHA"),  # RFC 3414
+    "sha224": ("SHA-224", "USM_AUTH_HMAC128_SHA224"), "sha256": ("SHA-256", "USM_AUTH_HMAC192_SHA256"),  # RFC 7860
+    "sha384": ("SHA-384", "USM_AUTH_HMAC256_SHA384"), "sha512": ("SHA-512", "USM_AUTH_HMAC384_SHA512"),
+}  # fmt: skip
+CIPHERS = {
+    "aes128": ("AES-128", "USM_PRIV_CFB128_AES"),  # RFC 3826
+    "aes192": ("AES-192", "USM_PRIV_CFB192_AES_BLUMENTHAL"),  # draft-blumenthal-aes-usm-04, as Net-SNMP has it
+    "aes256": ("AES-256", "USM_PRIV_CFB256_AES_BLUMENTHAL"),
+    "aes192c": ("AES-192 (key as in 3DES)", "USM_PRIV_CFB192_AES"),  # draft-reeder-snmpv3-usm-3desede-00, as Cisco
+    "aes256c": ("AES-256 (key as in 3DES)", "USM_PRIV_CFB256_AES"),
+}
+"""In words, and as pysnmp calls them. The two ways to stretch a digest that is shorter than the key differ."""
+
 DEFAULT_COMMUNITY = "public"
 OUTDATED = ("md5", "sha1")
 ONLY_V3 = ("user", "auth", "auth_env", "auth_file", "priv", "priv_env", "priv_file", "context")
 ONLY_V2C = ("community_env", "community_file")
 
 
-def opened_talk(address: Address) -> Talk:
-    """How to talk to the device. raises: UsageError for options that do not go together, or secrets out of reach."""
+def opened_login(address: Address) -> Login:
+    """As whom to ask. raises: UsageError for options that do not go together, or secrets out of reach."""
     if version(address) == "3":
-        return UsmTalk(_user(address), address.option("context"))
-    return CommunityTalk(address.secret("community") or DEFAULT_COMMUNITY)
+        return Login(_user(address), address.option("context"))
+    community = address.secret("community") or DEFAULT_COMMUNITY
+    from pysnmp.hlapi.v3arch.asyncio import CommunityData
+
+    return Login(CommunityData(community.encode()))
 
 
 def version(address: Address) -> str:
@@ -40,7 +57,7 @@ def security(address: Address) -> str:
     auth, priv = address.option("auth"), address.option("priv")
     if not auth:
         return "none: SNMPv3 noAuthNoPriv, anybody may have answered"
-    words = DIGESTS[auth].words + (" (outdated)" if auth in OUTDATED else "")
+    words = DIGESTS[auth][0] + (" (outdated)" if auth in OUTDATED else "")
     if not priv:
         return f"SNMPv3 authNoPriv {words}: values are genuine, and readable on the network"
     return f"SNMPv3 authPriv {words} {CIPHERS[priv][0]}"
@@ -60,14 +77,20 @@ def silence(address: Address) -> str:
     )
 
 
-def _user(address: Address) -> User:
+def _user(address: Address) -> Any:
+    """pysnmp's UsmUserData."""
     if not (name := address.option("user")):
         raise UsageError("snmp: version 3 needs user=NAME", "meter-argument")
     auth = _algorithm(address, "auth", tuple(DIGESTS))
     priv = _algorithm(address, "priv", tuple(CIPHERS))
     if priv and not auth:
         raise UsageError("snmp: priv= needs auth= as well (RFC 3414: no encryption without a digest)", "meter-argument")
-    return User(name, auth, _secret(address, "auth"), priv, _secret(address, "priv"))
+    auth_key, priv_key = (_secret(address, one) or None for one in ("auth", "priv"))
+    from pysnmp.hlapi.v3arch import asyncio as pysnmp
+
+    digest = getattr(pysnmp, DIGESTS[auth][1]) if auth else None
+    cipher = getattr(pysnmp, CIPHERS[priv][1]) if priv else None
+    return pysnmp.UsmUserData(name, auth_key, priv_key, digest, cipher)
 
 
 def _algorithm(address: Address, name: str, known: tuple[str, ...]) -> str:
@@ -83,8 +106,8 @@ def _algorithm(address: Address, name: str, known: tuple[str, ...]) -> str:
     return address.choice(name, "", known)
 
 
-def _secret(address: Address, name: str) -> str:
+def _secret(address: Address, name: str) -> bytes:
     secret = address.secret(name)
     if secret == "":
         raise UsageError(f"snmp: {name}_file={address.option(f'{name}_file')}: the file is empty", "meter-secret")
-    return secret or ""
+    return (secret or "").encode()

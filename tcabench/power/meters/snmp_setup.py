@@ -3,8 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tcabench.power.meters.snmp_ber import Value
-from tcabench.power.meters.snmp_client import SnmpClient
+from tcabench.power.meters.snmp_client import SnmpClient, Value
 from tcabench.power.oid_map import Level, OidChannel, filled
 from tcabench.records import Kind
 

@@ -4,7 +4,8 @@
         open_snmp(f"//127.0.0.1:{peer.port}?map=raritan-px")
 
 Community "public"; users of USERS by name, secrets AUTH_SECRET and PRIV_SECRET. Knobs: `kill()` and `start()` (a
-reboot: the engine counts it), `stop()` and `go_on()` (silence), `objects`, `load`. Its hrSystemDate is the machine's.
+power cut: what it had not yet written down it forgets, its engine's name for one), `end()` and `start()` (a reboot: the
+engine counts it), `lose_memory(same_engine)` between them, `stop()` and `go_on()` (silence), `objects`, `load`. Its hrSystemDate is the machine's.
 """
 
 import os
@@ -67,6 +68,20 @@ class Snmpd:
             if self._child.stdout:
                 self._child.stdout.close()
             self._child = None
+
+    def end(self) -> None:
+        """Shut it down: it writes down what it is and how often it started."""
+        if self._child is not None:
+            self._child.terminate()
+            self._child.wait()
+        self.kill()
+
+    def lose_memory(self, same_engine: bool) -> None:
+        """It has never started, as it will think; as the engine it is, or as another."""
+        kept = self._folder / "kept" / "snmpd.conf"
+        lines = kept.read_text().splitlines()
+        dropped = ("engineBoots",) if same_engine else ("engineBoots", "oldEngineID", "usmUser")
+        kept.write_text("".join(f"{line}\n" for line in lines if not line.startswith(dropped)))
 
     def stop(self) -> None:
         """It answers nothing any more."""

@@ -1,0 +1,25 @@
+"""Virtual environments for the peers that benchmarks compare with: pinned, one for each benchmark, never the product's."""
+
+import subprocess
+import sys
+from hashlib import sha256
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def interpreter(benchmark: str) -> Path:
+    """The Python of `.venv-bench-BENCHMARK`, in which what `benchmarks/BENCHMARK_peer.txt` lists is installed. It is
+    made where it is not there, or was made from another list. raises: subprocess.CalledProcessError."""
+    pins = ROOT / "benchmarks" / f"{benchmark}_peer.txt"
+    folder, wanted = ROOT / f".venv-bench-{benchmark}", sha256(pins.read_bytes()).hexdigest()
+    python, stamp = folder / "bin" / "python", folder / "installed"
+    if not (stamp.exists() and stamp.read_text() == wanted):
+        print(f"installing the peer of {benchmark} into {folder.name}", flush=True)
+        subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
+        subprocess.run(
+            [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", str(pins)], check=True
+        )
+        (folder / ".gitignore").write_text("*\n")
+        stamp.write_text(wanted)
+    return python
