@@ -86,8 +86,9 @@ class Figures:
     def _machine(self) -> dict[str, Any]:
         import psutil
 
+        memory_gib = round(psutil.virtual_memory().total / 2**30, 1)
         return {
-            "processor": _processor(), "cores": os.cpu_count(), "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+            "processor": _processor(), "cores": os.cpu_count(), "memory_gib": memory_gib,
             "system": f"{platform.system()} {platform.release()}", "python": platform.python_version(),
             "load_before": round(self.load_before, 2), "load_after": round(os.getloadavg()[0], 2),
             "took_s": round(time.monotonic() - self.began_s),

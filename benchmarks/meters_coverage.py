@@ -77,7 +77,7 @@ class Run:
 
 def measure(number: int, share: float, pool: Executor) -> Iterator[Measured]:
     """Coverage and width of every way over `share` of the runs, those of round `number`."""
-    count = max(CHUNK // 2, round(RUNS * share))
+    count = max(len(ALL), round(RUNS * share))
     jobs = {
         (name, has_class): [
             pool.submit(runs, name, has_class, number, first, min(first + CHUNK, count))

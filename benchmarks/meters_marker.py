@@ -31,7 +31,7 @@ class Trial:
 
 def measure(number: int, share: float, pool: Executor) -> Iterator[Measured]:
     """Errors and coverage for each update interval; each with its delay unknown, by our clock and by one of its own."""
-    count = max(CHUNK, round(TRIALS * share))
+    count = max(2, round(TRIALS * share))
     jobs = {
         (every_s, is_flat): [
             pool.submit(trials, every_s, is_flat, number, first, min(first + CHUNK, count))

@@ -7,9 +7,8 @@ import random
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from math import floor
+from math import floor, fsum, sqrt
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from benchmarks.figures import Measured, at_most, told
@@ -22,8 +21,10 @@ from tcabench.records import Context, Quantity, Window
 from tcabench.timeline import align
 
 SCRIPT = Path(__file__).with_name("meters_zeus.py")
-LOW_W, HIGH_W, PERIOD_S = 150.0, 600.0, 0.7
-COUNTS = {0.5: 12, 1.0: 10, 2.0: 6, 5.0: 3, 30.0: 1}
+LOW_W, HIGH_W, PERIOD_S = 150.0, 600.0, 0.73
+EVERY_S = {0.5: 1.3, 1.0: 2.1, 2.0: 3.1, 5.0: 6.1, 30.0: 11.9}  # a window of so many s begins so often
+ABOUT = 0.1  # lengths are drawn within so much of the nominal one: work is no multiple of the counter's 100 ms
+LONG_S = 90.0
 RATE_S, GPUS, COST_S = 0.05, 8, 20.0
 S = 1_000_000_000
 SQUARE = {"low_w": LOW_W, "high_w": HIGH_W, "period_s": PERIOD_S, "update_ms": 100, "window_ms": 25}
@@ -36,27 +37,38 @@ def measure(number: int, share: float, folder: Path, python: Path) -> Iterator[M
 
 
 def errors(rng: random.Random, share: float, folder: Path, python: Path) -> Iterator[Measured]:
-    """|error| of us and of zeus over the same windows, medians by length."""
-    lengths = [length for length, count in COUNTS.items() for _ in range(round(count * share)) or range(length < 3)]
-    rng.shuffle(lengths)
-    orders = {"windows_s": lengths, "gaps_s": [rng.uniform(0, PERIOD_S) for _ in lengths], "period_s": RATE_S}
+    """Errors of us and of zeus over the same windows, root mean square by length."""
+    spans = list(_spans(rng, max(8.0, LONG_S * share)))
+    orders = {"spans_s": [span for _, span in spans], "period_s": RATE_S}
     start_ns = time.monotonic_ns()
-    scene = gpus(folder / "nvml", gpus=1, start_ns=start_ns, **SQUARE)
-    with environment(scene):
+    with environment(gpus(folder / "nvml", gpus=1, start_ns=start_ns, **SQUARE)):
         answers, tape, channels = side_by_side(python, orders)
     found = [_errors(one, tape, channels, start_ns) for one in answers]
-    for length in COUNTS:
-        by_who = [who for window_s, who in found if window_s == length]
+    for length in EVERY_S:
+        by_who = [one for (nominal, _), one in zip(spans, found, strict=True) if nominal == length]
         if by_who:
-            yield from _told(length, {who: median(one[who] for one in by_who) for who in by_who[0]})
+            yield from _told(length, {who: _rms([one[who] for one in by_who]) for who in by_who[0]})
 
 
-def _told(length: float, middle: Mapping[str, float]) -> Iterator[Measured]:
-    ours, name = middle["tcabench"], f"window of {length:g} s"
-    yield at_most(f"{name}: error, tcabench / ZeusMonitor", ours / middle["ZeusMonitor"], 1.0, "ratio of medians")
-    yield at_most(f"{name}: error, tcabench / PowerMonitor", ours / middle["PowerMonitor"], 1.0, "ratio of medians")
-    for who, error in middle.items():
-        yield told(f"{name}: error of {who}", error, "of the energy")
+def _spans(rng: random.Random, for_s: float) -> Iterator[tuple[float, tuple[float, float]]]:
+    """(nominal length, (start, length)) of every window that ends within `for_s`."""
+    for nominal_s, every_s in EVERY_S.items():
+        start_s = 2.0 + rng.uniform(0, every_s)
+        while start_s + nominal_s * (1 + ABOUT) < for_s:
+            yield nominal_s, (start_s, nominal_s * rng.uniform(1 - ABOUT, 1 + ABOUT))
+            start_s += every_s * rng.uniform(0.9, 1.1)
+
+
+def _rms(errors: Sequence[float]) -> float:
+    return sqrt(fsum(error * error for error in errors) / len(errors))
+
+
+def _told(length: float, spread: Mapping[str, float]) -> Iterator[Measured]:
+    ours, name = spread["tcabench"], f"window of {length:g} s"
+    for peer in ("ZeusMonitor", "PowerMonitor"):
+        yield at_most(f"{name}: error, tcabench / {peer}", ours / spread[peer], 1.0, "ratio of RMS")
+    for who, error in spread.items():
+        yield told(f"{name}: error of {who}", error, "of the energy, RMS")
 
 
 def side_by_side(python: Path, orders: Mapping[str, Any]) -> tuple[list[dict[str, Any]], Tape, Any]:
@@ -75,26 +87,24 @@ def side_by_side(python: Path, orders: Mapping[str, Any]) -> tuple[list[dict[str
             meter.close()
 
 
-def _errors(answer: Mapping[str, Any], tape: Tape, channels: Any, start_ns: int) -> tuple[float, dict[str, float]]:
-    """(length of the window, who -> |error|)."""
+def _errors(answer: Mapping[str, Any], tape: Tape, channels: Any, start_ns: int) -> dict[str, float]:
+    """who -> |error|."""
     window = Window(0, 0, 0, answer["start_ns"], answer["end_ns"], answer["end_ns"], "planned")
     truth_j = drawn_j((window.end_ns - start_ns) / S) - drawn_j((window.start_ns - start_ns) / S)
     axis = align(channels, tape.samples(), tape.events(), window)
     context = Context(alignments=axis.alignments, health=axis.health)
     total = integrate(channels, axis.samples, window, "chip", context).total
     if not isinstance(total, Quantity):
-        raise RuntimeError(f"no energy over {answer['window_s']} s: {total.why}")
+        raise RuntimeError(f"no energy of a window: {total.why}")
     said = {"tcabench": total.value, "ZeusMonitor": answer["counter_j"], "PowerMonitor": answer["power_j"]}
-    return answer["window_s"], {who: abs(joules / truth_j - 1) for who, joules in said.items()}
+    return {who: abs(joules / truth_j - 1) for who, joules in said.items()}
 
 
 def drawn_j(s: float) -> float:
     """Energy in J of the stand-in's GPU 0 from its start: low, then high, each for half of a period."""
     whole, half_s = floor(s / PERIOD_S), PERIOD_S / 2
     rest_s = s - whole * PERIOD_S
-    return (
-        whole * half_s * (LOW_W + HIGH_W) + LOW_W * min(rest_s, half_s) + HIGH_W * max(0.0, rest_s - half_s)
-    )
+    return whole * half_s * (LOW_W + HIGH_W) + LOW_W * min(rest_s, half_s) + HIGH_W * max(0.0, rest_s - half_s)
 
 
 def costs(number: int, share: float, folder: Path, python: Path) -> Iterator[Measured]:

@@ -1,8 +1,9 @@
 """The peer's side, run by the peer's own Python: `python meters_zeus.py windows|cost`, what to do as JSON on stdin.
 
-windows {"windows_s": [...], "gaps_s": [...], "period_s": s}: energy of GPU 0 over each window by ZeusMonitor (its
-energy counter at both ends) and by PowerMonitor (its power readings, integrated); one JSON line each, instants by
-CLOCK_MONOTONIC. cost {"period_s": s or null, "for_s": s}: processor time of PowerMonitor over all GPUs.
+windows {"spans_s": [[start, length], ...], "period_s": s}: energy of GPU 0 over each span (s from now on; they may
+overlap) by ZeusMonitor (its energy counter at both ends) and by PowerMonitor (its power readings, integrated); one JSON
+line each, instants by CLOCK_MONOTONIC. cost {"period_s": s or null, "for_s": s}: processor time of PowerMonitor over
+all GPUs.
 """
 
 import json
@@ -16,41 +17,53 @@ def main():
         print(json.dumps(answer), flush=True)
 
 
-def windows(windows_s, gaps_s, period_s):
+def windows(spans_s, period_s):
     from zeus.monitor import PowerMonitor, ZeusMonitor
 
-    monitor, powers = ZeusMonitor(gpu_indices=[0], cpu_indices=[]), PowerMonitor([0], update_period=period_s)
+    monitor = ZeusMonitor(gpu_indices=[0], cpu_indices=[])
+    powers = started(PowerMonitor, gpu_indices=[0], update_period=period_s, power_domains=["device_instant"])
     try:
         yield {"ready": True}
-        time.sleep(2)  # some power readings before the first window
-        for window_s, gap_s in zip(windows_s, gaps_s):
-            time.sleep(gap_s)
-            yield one_window(monitor, powers, window_s)
+        found = followed(monitor, spans_s)
+        time.sleep(0.5)  # the last readings arrive
+        for one in found:
+            integrated = powers.get_energy(one.pop("start_wall_s"), one.pop("end_wall_s")) or {}
+            yield one | {"power_j": integrated.get(0, 0.0)}
     finally:
         powers.stop()
 
 
-def one_window(monitor, powers, window_s):
-    """sync_execution waits for CUDA, which is not there: nothing is computed."""
-    wall_start_s, before_ns = time.time(), time.monotonic_ns()
-    monitor.begin_window("window", sync_execution=False)
-    start_ns = (before_ns + time.monotonic_ns()) // 2
-    time.sleep(window_s)
-    before_ns, wall_end_s = time.monotonic_ns(), time.time()
-    measured = monitor.end_window("window", sync_execution=False)
-    end_ns = (before_ns + time.monotonic_ns()) // 2
-    time.sleep(0.3)  # the last readings arrive
-    integrated = powers.get_energy(wall_start_s, wall_end_s) or {}
-    return {
-        "window_s": window_s, "start_ns": start_ns, "end_ns": end_ns, "counter_j": measured.gpu_energy[0],
-        "power_j": integrated.get(0, 0.0),
-    }  # fmt: skip
+def started(monitor, **options):
+    """A PowerMonitor; on a busy machine its processes do not always import all they need within the 10 s they have."""
+    for left in (2, 1, 0):
+        try:
+            return monitor(**options)
+        except RuntimeError:
+            if not left:
+                raise
+
+
+def followed(monitor, spans_s):
+    """Begin and end every window when it is time; the windows in the order of `spans_s`."""
+    turns = [(start_s, True, i) for i, (start_s, _) in enumerate(spans_s)]
+    turns += [(start_s + length_s, False, i) for i, (start_s, length_s) in enumerate(spans_s)]
+    found, began_s = [{} for _ in spans_s], time.monotonic()
+    for at_s, is_start, i in sorted(turns):
+        time.sleep(max(0.0, began_s + at_s - time.monotonic()))
+        wall_s, before_ns = time.time(), time.monotonic_ns()
+        if is_start:
+            monitor.begin_window(str(i), sync_execution=False)  # True waits for CUDA, which is not there
+        else:
+            found[i]["counter_j"] = monitor.end_window(str(i), sync_execution=False).gpu_energy[0]
+        name = "start" if is_start else "end"
+        found[i] |= {f"{name}_wall_s": wall_s, f"{name}_ns": (before_ns + time.monotonic_ns()) // 2}
+    return found
 
 
 def cost(period_s, for_s):
     from zeus.monitor import PowerMonitor
 
-    powers = PowerMonitor(update_period=period_s)
+    powers = started(PowerMonitor, update_period=period_s)
     try:
         pids = [process.pid for process in powers.processes.values()]
         time.sleep(1)

@@ -1,4 +1,4 @@
-"""Virtual environments for the peers that benchmarks compare with: pinned, one for each benchmark, never the product's."""
+"""Virtual environments for the peers that benchmarks compare with: pinned, one for each benchmark."""
 
 import subprocess
 import sys

@@ -75,8 +75,11 @@ class Kit:
             self.watch("phase", ("drain", 0.0))
 
     def take_marker(self, event: dict[str, Any]) -> None:
-        """One step of a marker's request, or an edge of a chip: evidence, but no part of the load."""
-        self.journal.event(event if "event" in event else {"t": event["t"], "event": "marker_request", "step": event})
+        """An edge of a chip, or the begin and end of a marker's request: evidence, but no part of the load."""
+        if "event" in event:
+            self.journal.event(event)
+        elif event["e"] != "chunk":
+            self.journal.event({"t": event["t"], "event": "marker_request", "step": event})
 
     def rest(self, idle_s: float, phase: str) -> None:
         """Leave the server alone for `idle_s`, so that its idle power is known."""

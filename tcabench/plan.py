@@ -180,11 +180,12 @@ def decide(
     return checked(RunPlan, fields, "run options")
 
 
-def planned_marker(marker_s: float, arrivals: PlannedArrivals) -> dict[str, Any] | None:
+def planned_marker(marker_s: float, arrivals: PlannedArrivals) -> PlannedMarker | None:
     """A marker of `marker_s` seconds in all, as many requests in flight as the load itself has; None for 0 s."""
     if marker_s <= 0:
         return None
-    return {"chips": MARKER_CHIPS, "chip_s": marker_s / MARKER_CHIPS, "concurrency": arrivals.concurrency or OPEN_LOOP}
+    chip_s, concurrency = marker_s / MARKER_CHIPS, arrivals.concurrency or OPEN_LOOP
+    return PlannedMarker(chips=MARKER_CHIPS, chip_s=chip_s, concurrency=concurrency)
 
 
 def _arrivals(options: RunOptions, workload: Workload) -> Arrivals:

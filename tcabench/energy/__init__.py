@@ -31,15 +31,12 @@ from tcabench.units import seconds
 __all__ = ["BLOCKS", "BOUNDARIES", "grade_of_channel", "integrate"]
 
 BLOCKS = 12
-NOWHERE = Context()
+ALONE = Context()
+Samples = Iterable[PowerSample]
 
 
 def integrate(
-    channels: Sequence[Channel],
-    samples: Iterable[PowerSample],
-    window: Window,
-    boundary: str,
-    context: Context = NOWHERE,
+    channels: Sequence[Channel], samples: Samples, window: Window, boundary: str, context: Context = ALONE
 ) -> Energy:
     """Energy in J over [window.start_ns, window.end_ns) of everything metered at `boundary`, and what follows from it.
 
@@ -53,19 +50,17 @@ def integrate(
     check_boundary(boundary)
     found = ladder(channels, by_channel(samples), window, context)
     step = found.at(boundary) or _nothing(channels, boundary, window)
-    measured, total, window_s = step.level, step.total, seconds(window.end_ns - window.start_ns)
-    part_j = _parts(found, step)
-    resting = _idle(measured, window, boundary)
+    total, part_j, resting = step.total, _parts(found, step), _idle(step.level, window, boundary)
     return Energy(
         boundary=boundary,
         total=total,
-        mean_power=mean_power(total, window_s),
-        peak_power=_peak_power(measured, window, boundary),
+        mean_power=mean_power(total, seconds(window.end_ns - window.start_ns)),
+        peak_power=_peak_power(step.level, window),
         idle_power=resting.power,
         domains=_domains(found, step, window),
         components=step.components,
-        grade=step.earned.grade if step.earned else None,
-        grade_why=step.earned.why if step.earned else _why(total),
+        grade=step.grade,
+        grade_why=step.why,
         block_j=_blocks_j(part_j, window) if part_j else (),
         idle_before=resting.before,
         idle_after=resting.after,
@@ -82,10 +77,6 @@ def integrate(
 def _nothing(channels: Sequence[Channel], boundary: str, window: Window) -> Step:
     why = "the window is empty" if window.start_ns >= window.end_ns else nothing_there(channels, boundary)
     return Step(boundary, NotMetered(why), (), None, None)
-
-
-def _why(total: Value) -> str:
-    return total.why if isinstance(total, NotMetered) else ""
 
 
 def _parts(found: Ladder, step: Step) -> Callable[[int, int], float] | None:
@@ -114,7 +105,7 @@ def _idle(measured: Level | None, window: Window, boundary: str) -> Idle:
     return Idle(none, none, none, none)
 
 
-def _peak_power(measured: Level | None, window: Window, boundary: str) -> Value:
+def _peak_power(measured: Level | None, window: Window) -> Value:
     """The highest power any reading shows; what happened between two readings may have been higher."""
     tracks: Sequence[Track] = measured.tracks if measured else ()
     powers = [track.power for track in tracks if track.power is not None]

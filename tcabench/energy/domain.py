@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from math import fsum, sqrt
+from math import fsum, inf, sqrt
 
 from tcabench.energy import budget
 from tcabench.energy.boundary import Domain
@@ -131,7 +131,10 @@ def _way(source: Source, start_ns: int, end_ns: int) -> _Way | NotMetered:
     energy_j = source.energy_j(start_ns, end_ns)
     if isinstance(energy_j, NotMetered):
         return energy_j
-    return _Way(source, energy_j, source.components(start_ns, end_ns, energy_j))
+    way = _Way(source, energy_j, source.components(start_ns, end_ns, energy_j))
+    if not way.half_rel < inf:
+        return NotMetered(f"{source.channel.id}: what is stated of this channel gives no finite uncertainty")
+    return way
 
 
 def _apart(residual_rel: float, taken: _Way, other: _Way) -> bool:

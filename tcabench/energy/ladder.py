@@ -35,16 +35,18 @@ class Step:
     earned: Earned | None
     level: Level | None
 
+    @property
+    def grade(self) -> str | None:
+        return self.earned.grade if self.earned else None
+
+    @property
+    def why(self) -> str:
+        """Why that grade; without a total, why there is none."""
+        return self.earned.why if self.earned else _why(self.total)
+
     def rung(self, window_s: float) -> Rung:
         """As it is told to the other stages."""
-        why = self.earned.why if self.earned else _why(self.total)
-        return Rung(
-            self.boundary,
-            self.total,
-            mean_power(self.total, window_s),
-            self.earned.grade if self.earned else None,
-            why,
-        )
+        return Rung(self.boundary, self.total, mean_power(self.total, window_s), self.grade, self.why)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,8 @@ from operator import attrgetter
 
 from tcabench.records import PowerSample
 
+LARGEST = 1e18  # W or J: beyond it, and where it is no number at all, a reading is none
+
 
 @dataclass(frozen=True, slots=True)
 class Series:
@@ -17,10 +19,11 @@ class Series:
 
 
 def by_channel(samples: Iterable[PowerSample]) -> Mapping[str, Series]:
-    """channel id -> its samples in order of time, whatever order they came in."""
+    """channel id -> its samples in order of time, whatever order they came in. What is no number is no reading."""
     grouped: dict[str, list[PowerSample]] = {}
     for sample in samples:
-        grouped.setdefault(sample.channel, []).append(sample)
+        if -LARGEST < sample.value < LARGEST:
+            grouped.setdefault(sample.channel, []).append(sample)
     return {channel: _series(group) for channel, group in grouped.items()}
 
 

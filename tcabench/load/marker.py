@@ -35,6 +35,7 @@ class Player:
     clock: Clock
     sink: Sink
     api: EndpointApi
+    is_on: bool = False
     failure: BaseException | None = None
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
@@ -45,6 +46,7 @@ class Player:
 
     def begin(self, session: "ClientSession") -> None:
         """Fill every slot."""
+        self.is_on = True
         self.edge(True)
         self.tasks = {asyncio.create_task(self.slot(session)) for _ in range(self.concurrency)}
         for task in self.tasks:
@@ -52,8 +54,9 @@ class Player:
 
     async def end(self) -> None:
         """Empty every slot: a connection that closes makes a server stop working on its answer."""
-        if not self.tasks:
+        if not self.is_on:
             return
+        self.is_on = False
         self.edge(False)
         running, self.tasks = list(self.tasks), set()
         for task in running:
@@ -61,8 +64,9 @@ class Player:
         await asyncio.gather(*running, return_exceptions=True)
 
     async def slot(self, session: "ClientSession") -> None:
-        """One request after the other until cancelled."""
-        while (request := next(self.requests, None)) is not None:
+        """One request after the other until the chip ends. A cancellation that meets the end of an answer is lost
+        (asyncio.wait_for before Python 3.12), so it is not enough to be cancelled."""
+        while self.is_on and (request := next(self.requests, None)) is not None:
             answer = await exchange(session, self.api, self.endpoint, request, None, self.clock, self.sink)
             if answer.status is Status.UNREACHABLE or answer.status in BACK_OFF:
                 await asyncio.sleep(BACK_OFF_S)
@@ -136,7 +140,7 @@ async def _chip(player: Player, session: "ClientSession", on: bool, until_ns: in
     """Go over to load or rest, unless that is what there was, and stay there; nothing more once it is stopped."""
     if player.stop.is_set():
         return
-    if on and not player.tasks:
+    if on and not player.is_on:
         player.begin(session)
     elif not on:
         await player.end()

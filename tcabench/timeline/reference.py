@@ -1,11 +1,11 @@
-"""What the other meters are held against while the load marker runs: the fastest one we stamp, else the plan itself."""
+"""What meters are held against while the load marker runs: this machine's fastest one, else the plan itself."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import fsum, sqrt
 
-from tcabench.records import Kind, NotMetered
+from tcabench.records import Instrument, Kind, NotMetered
 from tcabench.timeline.curve import Curve, power_curve, since_s, sum_curve
 from tcabench.timeline.lag import COARSE_S, REACH_S, Sought, look
 from tcabench.timeline.marker import Marker
@@ -43,8 +43,9 @@ class Reference:
 
 
 def reference(meters: Sequence[Placed], marker: Marker, load_ns: tuple[int, int]) -> Reference:
-    """The best reference there is: of the power readings, then the counters, that we stamp and that have news within
-    0.5 s, the fastest that follows the marker; models last. Without one the planned edges, `load_ns` among them."""
+    """The best reference there is: of this machine's power readings, then its counters, that have news within 0.5 s,
+    the fastest that follows the marker; models last. Without one the planned edges, `load_ns` among them. A meter on
+    the network, however fast, may be late by more than it says: it is timed, and times nothing."""
     plan = planned(marker, load_ns)
     tracks = [track for one in meters if one.alignment.method == HOST and not one.faults for track in one.tracks]
     for track in sorted((track for track in tracks if _may_lead(track)), key=_rank):
@@ -87,8 +88,10 @@ def _reach(marker: Marker) -> tuple[int, int]:
 
 def _may_lead(track: Track) -> bool:
     channel = track.channel
+    is_far = channel.instrument in (Instrument.METER, Instrument.BMC)
     is_energy = channel.kind in (Kind.POWER, Kind.ENERGY)
-    return is_energy and not track.is_stamped and interval_ns(channel) < SLOWEST_NS and len(track.t_ns) > 1
+    is_fast = not track.is_stamped and interval_ns(channel) < SLOWEST_NS
+    return is_energy and not is_far and is_fast and len(track.t_ns) > 1
 
 
 def _rank(track: Track) -> tuple[bool, bool, int, int]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from tcabench.errors import NotVerified
 from tcabench.evidence.ledger import read_ledger
-from tcabench.records import Energy, PowerSample, Status
+from tcabench.records import Energy, Kind, PowerSample, Status
 from tcabench.timeline.window import ORDER, PHASES
 from tcabench.units import NS_PER_S
 from tcabench.verify.recompute import Raw, phase_marks
@@ -130,13 +130,17 @@ def phases(raw: Raw) -> Iterator[str]:
 
 
 def meters(raw: Raw, energy: Energy | None) -> Iterator[str]:
-    """A-24: what was wrong with the readings of the meters that the energy rests on, and with their clocks."""
+    """A-24: what was wrong with the readings of the meters that the energy rests on, and with their clocks. A counter
+    that was reset is told, too, where its domain's energy was taken from the power beside it."""
     if energy is None:
         return
-    used = {domain.channel for domain in energy.domains}
+    domains, told = {domain.domain for domain in energy.domains}, set[tuple[str, str]]()
+    beside = {c.id: c.meter for c in raw.channels if c.domain in domains and c.kind in (Kind.POWER, Kind.ENERGY)}
     for health in energy.health:
-        if health.channel in used:
-            yield from (f"{health.channel}: {fault}" for fault in health.faults)
+        for fault in health.faults if health.channel in beside else ():
+            if (beside[health.channel], fault) not in told:
+                told.add((beside[health.channel], fault))
+                yield f"{health.channel}: {fault}"
     stamped = {channel.meter for channel in raw.channels if channel.has_own_clock}
     for alignment in energy.alignments:
         if alignment.method == "host clock" and alignment.meter in stamped:

@@ -1,10 +1,10 @@
 """Whole runs of the real command beside meters that are real servers on loopback, and a hand on their knobs.
 
-    with fake_endpoint(STEADY) as endpoint, modbus_server("janitza-umg96", watts) as meter:
-        run = start(tmp_path, endpoint.url, "--meter", f"modbus://127.0.0.1:{meter.port}/1?map=janitza-umg96")
-        run.until("load_start", 4.0)  # by the phases that the run writes down, not by guessing how long it took so far
-        meter.stop()
-        ended = run.end()             # sealed, and verified by a process of its own
+with fake_endpoint(STEADY) as endpoint, modbus_server("janitza-umg96", watts) as meter:
+    run = start(tmp_path, endpoint.url, "--meter", f"modbus://127.0.0.1:{meter.port}/1?map=janitza-umg96")
+    run.until("load_start", 4.0)  # by the phases that the run writes down, not by guessing how long it took so far
+    meter.stop()
+    ended = run.end()             # sealed, and verified by a process of its own
 """
 
 import json
@@ -15,7 +15,9 @@ import sys
 import threading
 import time
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,7 +29,7 @@ from tests.power.servers.load_curve import LoadCurve
 
 STEADY = Script(gap_s=0.02)
 PATIENCE_S = 120.0
-LOOK_S = 0.05
+LOOK_S, AT_ONCE = 0.05, 6
 POLICY = """id: metered
 version: 1
 title: Sound readings of a meter
@@ -40,12 +42,12 @@ checks:
 
 @dataclass(frozen=True)
 class Ended:
-    """A run that is over: its exit code and words, its folder, and what verifying its report said (as JSON)."""
+    """A run that is over: its exit code and words, its folder, and what `tcabench verify` said of its report."""
 
     code: int
     said: str
     folder: Path
-    verified: Mapping[str, Any]
+    verified: str
 
     @cached_property
     def members(self) -> Mapping[str, bytes]:
@@ -65,10 +67,25 @@ class Ended:
         found: dict[str, Any] = self.result["energy"]
         return found
 
+    def everything(self) -> bytes:
+        """All that the run left: its files, the members of its bundle, what it printed."""
+        files = [path.read_bytes() for path in sorted(self.folder.rglob("*")) if path.is_file()]
+        return b"\n".join([*files, *self.members.values(), self.said.encode()])
+
+    @property
+    def standing(self) -> str:
+        """The verdict of the verification, its last word."""
+        return self.verified.splitlines()[-1]
+
     @property
     def warnings(self) -> str:
-        """What verifying warned of, in one text."""
-        return " ".join(self.verified["warnings"])
+        """What verifying warned of as to the meters, one line each."""
+        return "\n".join(line for line in self.verified.splitlines() if line.startswith("A-24"))
+
+    @property
+    def is_same_page(self) -> bool:
+        """Whether the page is what the evidence makes, down to its words and pictures."""
+        return "page: word for word, picture for picture" in self.verified
 
     def faults(self, channel: str) -> str:
         """What was wrong with a channel over the window, in one text."""
@@ -113,6 +130,28 @@ def total_j(value: Mapping[str, Any]) -> tuple[float, float, float]:
     return float(value["value"]), low, high
 
 
+@dataclass(frozen=True)
+class Metered:
+    """A run that is over, the energy that its meter's load really had in the window, and what was secret."""
+
+    ended: Ended
+    truth_j: float
+    secrets: tuple[str, ...] = ()
+
+
+@contextmanager
+def at_once(rounds: Mapping[str, Callable[[Path], Metered]], out: Path) -> Iterator[Callable[[str], Metered]]:
+    """Runs each of `rounds` in a folder of its own, a few at a time: they wait for most of their time. What comes back
+    waits for the one named, and raises what it raised."""
+    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="run") as pool:
+        begun = {name: pool.submit(round_, out / name) for name, round_ in rounds.items()}
+        try:
+            yield lambda name: begun[name].result()
+        finally:
+            for one in begun.values():
+                one.cancel()
+
+
 class Run:
     """`tcabench run` in the background, in a home of its own."""
 
@@ -142,12 +181,12 @@ class Run:
             self.stop()
         folder = next((path for path in (self.out / "runs").iterdir() if path.is_dir()), self.out)
         check = subprocess.run(
-            [sys.executable, "-m", "tcabench", "verify", str(folder / "report.html"), "--json"],
-            capture_output=True, text=True, timeout=PATIENCE_S, env=self.env, check=False,
+            [sys.executable, "-m", "tcabench", "verify", str(folder / "report.html")],
+            capture_output=True, text=True, timeout=PATIENCE_S, env=self.env | {"COLUMNS": "1000"}, check=False,
         )  # fmt: skip
-        if not check.stdout.startswith("{"):
+        if not check.stdout:
             raise RuntimeError(f"nothing to verify: {self.said()}{check.stderr}")
-        return Ended(code, self.said(), folder, json.loads(check.stdout))
+        return Ended(code, self.said(), folder, check.stdout)
 
     def stop(self) -> None:
         """End the process, if it still runs."""
@@ -168,14 +207,14 @@ class Run:
 
 
 def start(out: Path, url: str, *arguments: object, env: Mapping[str, str] | None = None, load_s: float = 12.0) -> Run:
-    """A run of 2 s idle, 1 s warm-up and `load_s` of window by the policy POLICY, with what `arguments` say besides."""
+    """A run of 2 s idle, 1 s warm-up and a window of `load_s`, without a marker and by the policy POLICY, unless
+    `arguments` say otherwise."""
     out.mkdir(parents=True, exist_ok=True)
     policy = out / "policy.yaml"
     policy.write_text(POLICY)
     timing = ("--idle", "2", "--warmup", "1", "--duration", load_s, "--drain", "5", "--concurrency", "4")
-    given = [str(one) for one in arguments]
-    marker = () if "--marker" in given else ("--marker", "0")
-    return Run(out, ("--endpoint", url, *timing, "--policy", policy, "--quiet", *marker, *given), env or os.environ)
+    base = ("--endpoint", url, *timing, "--marker", "0", "--policy", policy, "--quiet")
+    return Run(out, (*base, *arguments), {**os.environ, **(env or {})})  # of an option given twice the last one counts
 
 
 def _home(out: Path) -> dict[str, str]:
@@ -186,7 +225,8 @@ class Busy:
     """How many requests a scripted server had in flight, at any instant of time.monotonic() so far."""
 
     def __init__(self, endpoint: FakeEndpoint) -> None:
-        self._at_s, self._count, self._lock = [time.monotonic()], [0], threading.Lock()
+        self.began_s = time.monotonic()
+        self._at_s, self._count, self._lock = [self.began_s], [0], threading.Lock()
         stream = endpoint._stream
 
         async def counted(request: Any, body: dict[str, Any]) -> Any:

@@ -15,6 +15,7 @@ from tcabench.records import (
     Context,
     DomainEnergy,
     Energy,
+    Health,
     Instrument,
     Kind,
     NotMetered,
@@ -206,6 +207,8 @@ def test_a_facility_is_its_load_with_its_share_of_cooling_and_loss() -> None:
     assert isinstance(energy.total, Quantity)
     whole = sqrt(fsum(half * half for half in parts.values()))
     assert energy.total.high / energy.total.value - 1 == pytest.approx(whole, rel=1e-6)
+    lower = sqrt(fsum(c.down_rel * c.down_rel for c in energy.components))
+    assert 1 - energy.total.low / energy.total.value == pytest.approx(lower, rel=1e-6)
     assert parts["cooling and loss"] > 0
     assert fsum(energy.block_j) == pytest.approx(number(energy.total), rel=1e-9)
     assert [found.domain for found in energy.domains] == ["pdu"]
@@ -223,6 +226,8 @@ def test_a_facility_is_its_load_with_its_share_of_cooling_and_loss() -> None:
         ({"class_pct": 3.0}, "E4", "ups.power is a meter of class 3"),
         ({"is_estimate": True}, "E0", "ups.power is an estimate"),
         ({"day": "2027-06-01"}, "E4", "valid from 2026-01-01 to 2027-01-01"),
+        ({"lost": "pump.power"}, "E1", "pump.power: no sound reading in 50.0 % of the window"),
+        ({"lost": "pdu.power"}, "E1", "pdu.power: no sound reading in 50.0 % of the window"),
     ],
 )
 def test_what_keeps_a_facility_from_e7(spoilt: Mapping[str, Any], grade: str | None, why: str) -> None:
@@ -234,7 +239,8 @@ def test_what_keeps_a_facility_from_e7(spoilt: Mapping[str, Any], grade: str | N
     }
     error_ns = spoilt.get("error_ns", 1000)
     known = tuple(Alignment(channel.meter, 0, error_ns, "host clock") for channel in levels)
-    context = {"site": {"sut_is_all_it": True}, "day": spoilt.get("day", "2026-11-23")}
+    health = (Health(spoilt.get("lost", ""), 60, 30, 0, 0, 0.0, 30.0, 0.5, ()),)
+    context = {"site": {"sut_is_all_it": True}, "day": spoilt.get("day", "2026-11-23"), "health": health}
     energy = account(levels, boundary="facility", **context, alignments=known[: spoilt.get("known", 9)])
     assert energy.grade == grade
     assert why in energy.grade_why

@@ -105,6 +105,22 @@ def test_two_classes_are_independent_doubts() -> None:
     assert half(energy.dynamic) == pytest.approx(0.05 * 18000 + 0.1 * 40 * 60, rel=0.05)
 
 
+def test_what_is_not_of_the_class_counts_under_load_and_at_rest() -> None:
+    """A last digit of 10 W, rounded or cut off: 60 s under load, and 20 s and 18 s at rest, which stand for 60 s."""
+    coarse = replace(POWER, gain_low=1.0, gain_high=1.0, resolution=10.0)
+    energy = over([coarse], readings(coarse))
+    dynamic = quantity(energy.dynamic)
+    at_rest = [20 / 38 * 60 * 10, 18 / 38 * 60 * 10]
+    up = [
+        60 * 10,
+        *(half_j / 2 for half_j in at_rest),
+    ]  # an idle power that reads too low makes the difference too high
+    down = [60 * 5, *at_rest]
+    expected = [2 / 3**0.5 * sum(j * j for j in side) ** 0.5 for side in (down, up)]
+    assert dynamic.value - dynamic.low == pytest.approx(expected[0], rel=0.02)
+    assert dynamic.high - dynamic.value == pytest.approx(expected[1], rel=0.02)
+
+
 def test_rest_that_drifted_is_a_doubt_of_its_own() -> None:
     exact = replace(POWER, gain_low=1.0, gain_high=1.0)
     still, drifted = (over([exact], readings(exact, 50 - d, 300, 50 + d), idle_start_ns=2 * S) for d in (0, 6))

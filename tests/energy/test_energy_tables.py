@@ -164,7 +164,8 @@ def test_the_peak_needs_power_readings_of_every_domain() -> None:
         (lambda samples: [s for s in samples if s.t_ns < 30 * S], "gap|before the end"),
         (lambda samples: [s for s in samples if s.t_ns > 30 * S], "gap|after the start"),
         (lambda samples: [replace(s, value=0.0) for s in samples], "no energy|did not move"),
-        (lambda samples: [replace(s, value=float("nan")) for s in samples], "no energy"),
+        (lambda samples: [replace(s, value=float("nan")) for s in samples], "not one reading|gap"),
+        (lambda samples: [replace(s, value=float("inf")) for s in samples], "not one reading|gap"),
     ],
 )
 @pytest.mark.parametrize("one", [GPU0, GPU0_J])
@@ -174,6 +175,24 @@ def test_what_cannot_be_told_is_not_metered(
     total = integrate([one], damage(steady(one, 100)), window(), "chip").total
     assert isinstance(total, NotMetered)
     assert re.search(why, total.why), total.why
+
+
+@pytest.mark.parametrize("one", [GPU0, GPU0_J])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf"), 1e308])
+def test_a_reading_that_is_no_number_is_no_reading(one: Channel, value: float) -> None:
+    samples = [replace(s, value=value) if s.t_ns == 30 * S else s for s in steady(one, 100)]
+    without = [s for s in samples if s.t_ns != 30 * S]
+    energy = integrate([one], samples, window(), "chip")
+    assert energy == integrate([one], without, window(), "chip")
+    assert value_of(energy.total) == pytest.approx(3500, rel=1e-3)
+
+
+@pytest.mark.parametrize("one", [GPU0, GPU0_J])
+def test_a_channel_whose_uncertainty_is_endless_tells_nothing(one: Channel) -> None:
+    endless = replace(one, gain_high=float("inf"))
+    total = integrate([endless], steady(endless, 100), window(), "chip").total
+    assert isinstance(total, NotMetered)
+    assert "no finite uncertainty" in total.why
 
 
 def test_an_empty_window_has_no_energy() -> None:

@@ -74,7 +74,7 @@ WAYS = {
     "a counter": Way(exact(SIM.NVML, has_power=False), 30, ALL),
     "a counter with its class": Way(replace(SIM.NVML, has_power=False), 30, ALL),
     "an integral": Way(exact(SIM.NVML, has_counter=False), 30, ALL),
-    "a GPU by the better of both": Way(exact(SIM.NVML), 30, ALL, widest=4.0),
+    "a GPU by the better of both": Way(exact(SIM.NVML), 20, ALL, widest=4.0),
     "a sub-meter by the better of both": Way(exact(SIM.SUBMETER), 120, ALL),
     "a counter with 1 Wh digits": Way(exact(SIM.SUBMETER, has_power=False), 300, ALL, widest=4.0),
     "a counter with 10 Wh digits": Way(COARSE, 600, ALL),
@@ -88,7 +88,7 @@ WAYS = {
     "a PDU with 10 W and 0.1 kWh digits": Way(exact(SIM.APC), 300, CALM + BURSTS),
     "a PDU that cuts off its last digit": Way(exact(SIM.APC, cuts=True, has_counter=False), 120, CALM),
     "a PDU that loses 20 % of its readings": Way(exact(SIM.PDU_1HZ, has_counter=False, lost=0.2), 120, ALL),
-    "an analyzer": Way(SIM.ANALYZER, 30, ALL),
+    "an analyzer": Way(SIM.ANALYZER, 20, ALL),
 }
 
 

@@ -25,6 +25,7 @@ IDLE_S, WARMUP_S, MEASURE_S, ANSWER_S, TOKENS, SLOTS = 4, 4, 36, 4, 64, 4
 LOAD_START = START + IDLE_S * NS_PER_S
 LOAD_STOP = LOAD_START + (WARMUP_S + MEASURE_S) * NS_PER_S
 DRAIN_END = LOAD_STOP + ANSWER_S * NS_PER_S
+AFTER_END = DRAIN_END + IDLE_S * NS_PER_S
 WALL_NS = 1_780_000_000 * NS_PER_S
 SIGNED_AT_NS = WALL_NS + 100 * NS_PER_S
 LOAD_W, IDLE_W = 300, 60
@@ -53,6 +54,8 @@ def plan_of(run_id: str, policy: Policy) -> dict[str, Any]:
         "meters": ["nvml"],
         "window": {"idle_s": IDLE_S, "warmup_s": WARMUP_S, "measure_s": MEASURE_S, "drain_s": 10.0},
         "seed": 7,
+        "marker": None,
+        "site": None,
         "boundary": "chip",
         "metrics": list(DEFAULT_METRICS),
         "policy": {"id": policy.id, "digest": policy.digest},
@@ -69,7 +72,7 @@ def channels() -> tuple[Channel, ...]:
 
 def samples() -> tuple[PowerSample, ...]:
     found, joules = [], 0.0
-    for tick in range((DRAIN_END - START) // 100_000_000 + 1):
+    for tick in range((AFTER_END - START) // 100_000_000 + 1):
         t_ns = START + tick * 100_000_000
         watts = LOAD_W if LOAD_START <= t_ns < LOAD_STOP + ANSWER_S * NS_PER_S else IDLE_W
         found += [PowerSample(t_ns, 40_000, "nvml:gpu0:power", watts)]
@@ -92,15 +95,15 @@ def _trace(index: int) -> Trace:
     )  # fmt: skip
 
 
-def events(last: str = "drain_end") -> tuple[dict[str, Any], ...]:
+def events(last: str = "idle_after_end") -> tuple[dict[str, Any], ...]:
     phases = {"idle_start": START, "idle_end": LOAD_START, "load_start": LOAD_START, "load_stop": LOAD_STOP}
-    phases["drain_end"] = DRAIN_END
+    phases |= {"drain_end": DRAIN_END, "idle_after_start": DRAIN_END, "idle_after_end": AFTER_END}
     kept = list(phases)[: list(phases).index(last) + 1]
     anchor = {"t": START, "event": "wall_anchor", "wall_ns": str(WALL_NS), "error_ns": 100}
     return (anchor, *({"t": phases[name], "event": "phase", "phase": name} for name in kept))
 
 
-def record(run_id: str = "20261123T120000Z-abc123", complete: bool = True, last: str = "drain_end") -> RunRecord:
+def record(run_id: str = "20261123T120000Z-abc123", complete: bool = True, last: str = "idle_after_end") -> RunRecord:
     """The run, its values and verdicts derived by the real stages under the policy `indicative`."""
     policy = load_policy("indicative")
     plan = plan_of(run_id, policy)

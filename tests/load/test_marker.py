@@ -1,9 +1,11 @@
 """The load marker against a real server on loopback."""
 
+import asyncio
 import os
 import signal
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import count, pairwise
 from typing import Any
 
@@ -13,6 +15,7 @@ from tcabench.clock import SystemClock
 from tcabench.errors import EvidenceError, Interrupted
 from tcabench.load import Endpoint, fold, play_marker
 from tcabench.load.marker import end_ns
+from tcabench.load.transport import Answer
 from tcabench.records import Message, Request, Status
 from tcabench.testing import FakeEndpoint, Script, fake_endpoint
 
@@ -140,3 +143,17 @@ def test_chips_end_a_little_off_their_even_places_but_the_marker_on_time() -> No
     phases = sorted(end % 1_000_000_000 for end in ends)
     around = [*phases, phases[0] + 1_000_000_000]
     assert max(b - a for a, b in pairwise(around)) < 150_000_000, "a meter that reads each second sees all of it"
+
+
+def test_a_slot_whose_cancellation_is_lost_stops_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """asyncio.wait_for of Python 3.11 drops a cancellation that comes as its task ends."""
+
+    async def deaf(*_: Any) -> Answer:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(3600)
+        return Answer()
+
+    monkeypatch.setattr("tcabench.load.marker.exchange", deaf)
+    with fake_endpoint() as server:
+        heard = play(server, concurrency=2)
+    assert [on for _, on in heard.edges] == [True, False, True, False]

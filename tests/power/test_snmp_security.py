@@ -50,7 +50,7 @@ def agent() -> Iterator[Agent]:
 
 @pytest.fixture
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(snmp_setup, "OPEN_S", 1.5)
+    monkeypatch.setattr(snmp_setup, "OPEN_S", 2.5)
 
 
 @pytest.fixture(autouse=True)
@@ -92,6 +92,17 @@ def test_who_may_not_read_is_told_why(peer: Snmpd, agent: Agent, options: str) -
         assert WRONG[options] in str(caught.value)
         for secret in (AUTH_SECRET, PRIV_SECRET, "something else"):
             assert secret not in str(caught.value)
+
+
+def test_a_user_whose_name_is_too_long_for_snmp_is_said_so(peer: Snmpd) -> None:
+    with pytest.raises(MeterError, match="cannot be asked: a user, context or community that SNMP has no room for"):
+        open_snmp(f"//127.0.0.1:{peer.port}?map=raritan-px&user={'x' * 40}")
+
+
+@pytest.mark.usefixtures("_impatient")
+def test_a_context_that_the_device_does_not_have_is_among_what_is_told(peer: Snmpd) -> None:
+    with pytest.raises(MeterError, match="or it has no such context="):
+        open_snmp(f"//127.0.0.1:{peer.port}?map=raritan-px{TCA}&context=nowhere")
 
 
 @pytest.mark.usefixtures("_impatient")

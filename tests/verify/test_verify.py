@@ -140,7 +140,7 @@ def test_a_policy_cannot_make_up_for_evidence_that_does_not_hold(sealed):
     assert (found.verdict, found.exit_code) == (ALTERED, 5)
 
 
-@pytest.mark.parametrize("last", ["drain_end", "load_stop", "load_start", "idle_end"])
+@pytest.mark.parametrize("last", ["idle_after_end", "drain_end", "load_stop", "load_start", "idle_end"])
 def test_an_incomplete_run_can_be_valid_evidence_and_passes_nothing(tmp_path, last):
     sealed = sealed_in(tmp_path, record(complete=False, last=last))
     found = verify(sealed.run.report, sealed.trust)

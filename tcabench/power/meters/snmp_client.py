@@ -1,8 +1,9 @@
-"""SNMP GETs by pysnmp, sent again when nothing comes back: v2c (RFC 1901) and v3 (RFC 3414), in the thread that asks."""
+"""SNMP GETs by pysnmp, sent again when nothing comes back: v2c (RFC 1901) and v3 (RFC 3414), in the caller's thread."""
 
 import asyncio
 import socket
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,25 +12,22 @@ from tcabench.errors import MeterError
 Value = int | bytes | None
 """A number, a string (an OID as dotted text in bytes), or None: the device has no such object."""
 
-TRIES = 3  # of one GET within its time: a device may take a third of it to answer
+TRIES = 2  # of one GET within its time; each has its own number, so a device may take half of it to answer
 TICK_S = 0.02  # how often pysnmp looks for what is overdue
 USM = 3  # SNMPv3 and its security model, as pysnmp numbers both
 NO_ACCESS = "this user or community may not see that: compare its view and security level with the device's settings"
 ERRORS = {1: "the answer would be too big for it", 5: "it failed", 6: NO_ACCESS, 16: NO_ACCESS}  # RFC 3416, section 3
 SILENT_AFTER_HELLO = (
     "says who it is, but then does not answer: most likely the secret behind priv_env/priv_file, or priv= itself, is "
-    "another (what it cannot decipher it drops)"
+    "another (what it cannot decipher it drops), or it has no such context="
 )
-WRONG_DIGEST = "the digest is wrong: the secret behind auth_env/auth_file, or auth= itself, is another"
 REFUSED = {
-    "UnsupportedSecurityLevel": "this user may not ask at this security level: compare auth= and priv= with the "
-    "device's",
+    "UnsupportedSecurityLevel": "this user may not ask at this security level: compare auth= and priv= with its own",
     "UnknownUserName": "it has no such user",
-    "WrongDigest": WRONG_DIGEST,
-    "AuthenticationFailure": WRONG_DIGEST,
+    "WrongDigest": "the digest is wrong: the secret behind auth_env/auth_file, or auth= itself, is another",
     "DecryptionError": "it cannot decipher: the secret behind priv_env/priv_file, or priv= itself, is another",
 }
-"""What pysnmp's error indications mean, by the names of their classes in `pysnmp.proto.errind`."""
+"""What a device's reports mean, by their names in `pysnmp.proto.errind`."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -56,14 +54,16 @@ class SnmpClient:
 
         raises: MeterError of kind meter-unreachable, meter-auth, meter-protocol or meter-read; the next one may work.
         """
+        from pyasn1.error import PyAsn1Error
         from pysnmp.error import PySnmpError
 
         try:
             return self._runner.run(self._get(names, timeout_s))
         except OSError as err:
             raise MeterError(f"{self.who}: {_network(err)}", "meter-unreachable") from err
-        except PySnmpError as err:  # its words may hold what it was given: secrets
-            raise MeterError(f"{self.who}: pysnmp cannot ask that ({type(err).__name__})", "meter-protocol") from None
+        except (PySnmpError, PyAsn1Error) as err:  # their words may hold what they were given: secrets
+            why = f"a user, context or community that SNMP has no room for, most likely ({type(err).__name__})"
+            raise MeterError(f"{self.who} cannot be asked: {why}", "meter-protocol") from None
 
     def close(self) -> None:
         """A second call does nothing."""
@@ -80,14 +80,15 @@ class SnmpClient:
             await self._open()
         self._target.timeout = max(round(timeout_s / TRIES, 2), TICK_S)
         self._has_said_who, self._odd = False, ""
-        wanted = [self._object(name) for name in names]
+        wanted, failure = [self._object(name) for name in names], requestTimedOut
         context = ContextData(contextName=self._login.context.encode())
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
-                asked = get_cmd(self._engine, self._login.auth, self._target, context, *wanted, lookupMib=False)
-                failure, error, index, bound = await asked
-        except TimeoutError:
-            failure = requestTimedOut
+                for _ in range(TRIES):
+                    asked = get_cmd(self._engine, self._login.auth, self._target, context, *wanted, lookupMib=False)
+                    failure, error, index, bound = await asked
+                    if failure != requestTimedOut:
+                        break
         if failure:
             self._forget()
             raise self._failed(failure)
@@ -95,17 +96,17 @@ class SnmpClient:
 
     async def _open(self) -> None:
         """The name is looked up once: a name server that hangs must not hold up a reading."""
+        from pysnmp.carrier.asyncio.dispatch import AsyncioDispatcher
         from pysnmp.hlapi.v3arch.asyncio import SnmpEngine, Udp6TransportTarget, UdpTransportTarget
 
         family, _, _, _, address = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_DGRAM)[0]
         kind = Udp6TransportTarget if family == socket.AF_INET6 else UdpTransportTarget
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._passed_over)
-        self._target = await kind.create(address[:2], retries=TRIES - 1)
+        self._target = await kind.create(address[:2], retries=0)
         await loop.shutdown_default_executor()  # pysnmp has the address, a number, looked up in a thread
         self._engine = SnmpEngine()
-        self._target.verify_dispatcher_compatibility(self._engine)
-        self._engine.transport_dispatcher.set_timer_resolution(TICK_S)
+        self._engine.register_transport_dispatcher(AsyncioDispatcher(loop=loop, timeout=TICK_S))
         self._engine.observer.register_observer(self._said_who, "rfc3414.processIncomingMsg")
 
     def _object(self, name: str) -> Any:

@@ -90,7 +90,7 @@ def _user(address: Address) -> Any:
 
     digest = getattr(pysnmp, DIGESTS[auth][1]) if auth else None
     cipher = getattr(pysnmp, CIPHERS[priv][1]) if priv else None
-    return pysnmp.UsmUserData(name, auth_key, priv_key, digest, cipher)
+    return pysnmp.UsmUserData(name.encode(), auth_key, priv_key, digest, cipher)
 
 
 def _algorithm(address: Address, name: str, known: tuple[str, ...]) -> str:

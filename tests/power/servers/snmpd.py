@@ -3,9 +3,10 @@
     with snmpd(lambda t: 400.0) as peer:
         open_snmp(f"//127.0.0.1:{peer.port}?map=raritan-px")
 
-Community "public"; users of USERS by name, secrets AUTH_SECRET and PRIV_SECRET. Knobs: `kill()` and `start()` (a
-power cut: what it had not yet written down it forgets, its engine's name for one), `end()` and `start()` (a reboot: the
-engine counts it), `lose_memory(same_engine)` between them, `stop()` and `go_on()` (silence), `objects`, `load`. Its hrSystemDate is the machine's.
+Community "public"; users of USERS by name, secrets AUTH_SECRET and PRIV_SECRET. Knobs: `kill()` and `start()` (a power
+cut: what it had not yet written down it forgets, its engine's name for one), `end()` and `start()` (a reboot: the
+engine counts it), `lose_memory(same_engine)` between them, `stop()` and `go_on()` (silence), `objects`, `load`. Its
+hrSystemDate is the machine's.
 """
 
 import os
