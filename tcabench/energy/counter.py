@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import inf
 
 from tcabench.energy.series import Series
-from tcabench.records import NotMetered
+from tcabench.records import BROKEN_COUNTER, NotMetered
 from tcabench.units import NS_PER_S, seconds
 
 NEAR = 2  # steps on either side of an instant that tell how evenly the counter ran there
@@ -61,7 +61,7 @@ def counted_j(steps: Edges, start_ns: int, end_ns: int, reach_ns: int, most_j: f
     first = bisect_left(steps.reset_ns, start_ns - reach_ns)
     if first != bisect_right(steps.reset_ns, end_ns + reach_ns):
         return NotMetered(
-            f"the counter {_how_it_broke(steps, steps.reset_ns[first])}: no energy is counted across that"
+            f"the counter {_how_it_broke(steps, steps.reset_ns[first])}: {BROKEN_COUNTER}"
         )
     if (late_ns := steps.t_ns[0] - start_ns) > reach_ns:
         return NotMetered(f"the counter first moved {seconds(late_ns):.3f} s after the start")

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from tcabench.evidence.energy_document import energy_document, optional, value_document
-from tcabench.evidence.soundness import clock_faults, lost_rel
+from tcabench.evidence.soundness import broken_counters, clock_faults, lost_rel
 from tcabench.records import Channel, Energy, Judgement, NotMetered, Value, Verdict, Window
 from tcabench.units import seconds
 
@@ -61,6 +61,7 @@ def judge_facts(
         "grade": energy.grade if energy else None,
         "lost_rel": lost_rel(energy) if energy else None,
         "clock_faults": clock_faults(energy, channels) if energy else (),
+        "broken_counters": broken_counters(energy) if energy else (),
         "boundary": energy.boundary if energy else plan["boundary"],
         "model": plan["model"],
         "model_sha256": plan["model_sha256"],

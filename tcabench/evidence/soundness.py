@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from tcabench.records import Channel, Energy
+from tcabench.records import BROKEN_COUNTER, Channel, Energy, NotMetered
 
 
 def used_channels(energy: Energy) -> frozenset[str]:
@@ -22,3 +22,9 @@ def clock_faults(energy: Energy, channels: Sequence[Channel]) -> tuple[str, ...]
     stamped = {channel.meter for channel in channels if channel.id in used and channel.has_own_clock}
     lost = [one for one in energy.alignments if one.meter in stamped and one.method == "host clock"]
     return tuple(f"{one.meter}: {one.why}" for one in lost)
+
+
+def broken_counters(energy: Energy) -> tuple[str, ...]:
+    """What happened to counters that started anew in the window, where the power beside them was taken instead."""
+    others = [domain.other for domain in energy.domains]
+    return tuple(one.why for one in others if isinstance(one, NotMetered) and one.why.endswith(BROKEN_COUNTER))

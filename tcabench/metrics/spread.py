@@ -7,7 +7,7 @@ from math import fsum, sqrt
 from tcabench.metrics.spec import Measured
 from tcabench.records import NotMetered, Status
 from tcabench.timeline import tokens_between
-from tcabench.timeline.align import share_between
+from tcabench.timeline.tokens import share_between
 
 # Student's t, two-sided 95 %, by degrees of freedom (1..30); beyond 30 the last one is on the safe side.
 T_95 = (

@@ -10,6 +10,7 @@ from tcabench.records.quantity import NotMetered, Value
 
 NO_IDLE = NotMetered("the run had no idle phase")
 NO_OTHER = NotMetered("there is no other channel")
+BROKEN_COUNTER = "no energy is counted across that"  # how the `why` of a counter ends that fell or leapt
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +36,9 @@ class Window:
 class Alignment:
     """How a meter's samples were put on the run's clock: moved back by `shift_ns`, then known to +-`error_ns` (k = 2).
 
-    `method` is "host clock" (stamped by us, nothing moved), "clock exchange" (NTP-style round trips) or "load marker"
-    (cross-correlation: `shift_ns` then holds the reading's own delay, too). `residual_rel` is the spread that the
+    `method` is "host clock" (stamped by us, nothing moved), "stated clock" (the meter's own stamps, taken as wall
+    time), "clock exchange" (NTP-style round trips) or "load marker" (cross-correlation: `shift_ns` then holds the
+    reading's own delay, too). `residual_rel` is the spread that the
     marker's fit leaves, of the swing. `why` says what stood in the way of a better method.
     """
 

@@ -13,10 +13,7 @@ from tcabench.timeline.lineup import line_up
 from tcabench.timeline.marker import played_marker
 from tcabench.timeline.place import place
 from tcabench.timeline.soundness import judge
-from tcabench.timeline.tokens import share_between
 from tcabench.timeline.track import by_channel
-
-__all__ = ["align", "share_between"]
 
 
 def align(

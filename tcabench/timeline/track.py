@@ -32,8 +32,10 @@ class Track:
 
     @property
     def due_ns(self) -> int:
-        """How often a reading is due, in ns: by our schedule, or by the meter's updates where it stamps them."""
-        return max(1, self.channel.update_ns if self.is_stamped and self.channel.update_ns else self.channel.period_ns)
+        """How often a reading is due, in ns: by our schedule, or by the meter's updates where it stamps them (it gives
+        each once, whether or not its stamps can be used)."""
+        channel = self.channel
+        return max(1, channel.update_ns if channel.has_own_clock and channel.update_ns else channel.period_ns)
 
     @property
     def values(self) -> list[float]:

@@ -88,7 +88,7 @@ WAYS = {
     "a PDU with 10 W and 0.1 kWh digits": Way(exact(SIM.APC), 300, CALM + BURSTS),
     "a PDU that cuts off its last digit": Way(exact(SIM.APC, cuts=True, has_counter=False), 120, CALM),
     "a PDU that loses 20 % of its readings": Way(exact(SIM.PDU_1HZ, has_counter=False, lost=0.2), 120, ALL),
-    "an analyzer": Way(SIM.ANALYZER, 20, ALL),
+    "an analyzer": Way(SIM.ANALYZER, 30, ALL),
 }
 
 

@@ -1,4 +1,4 @@
-"""The readings behind the energy are sound: few were lost, and no meter's clock jumped."""
+"""The readings behind the energy are sound: few were lost, no meter's clock jumped, no counter started anew."""
 
 from collections.abc import Mapping
 from typing import Annotated
@@ -18,7 +18,7 @@ class Readings(Check):
     def judge(self, values: Mapping[str, Value], facts: Facts, rule: Rule) -> Verdict:
         """PASS, or INCONCLUSIVE: an energy with holes shows neither that a limit is kept nor that it is missed."""
         limit = f"{plain(100 * self.max_lost_rel)} %"
-        clause, lost = f"readings lost <= {limit} of the window, clocks sound", facts.get("lost_rel")
+        clause, lost = f"readings lost <= {limit} of the window, clocks and counters sound", facts.get("lost_rel")
         if not isinstance(lost, int | float) or not 0 <= lost <= 1:
             return self.verdict(Outcome.INCONCLUSIVE, clause, "Nothing is known of the readings.", limit=limit)
         value = Quantity.exact(100 * float(lost), "%")
@@ -26,6 +26,9 @@ class Readings(Check):
             return self.verdict(
                 Outcome.INCONCLUSIVE, clause, f"A meter's clock did not hold: {clocks[0]}.", value, limit
             )
+        if broken := facts.get("broken_counters"):
+            why = f"A meter started anew in the window: {broken[0]}. Find out why, and run again."
+            return self.verdict(Outcome.INCONCLUSIVE, clause, why, value, limit)
         reason = f"{plain(100 * lost)} % of the window has no sound reading; the policy allows {limit}."
         if lost <= self.max_lost_rel:
             return self.verdict(Outcome.PASS, clause, reason, value, limit)
