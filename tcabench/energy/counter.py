@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from math import inf
 
 from tcabench.energy.series import Series
-from tcabench.records import BROKEN_COUNTER, NotMetered
+from tcabench.records import NotMetered
+from tcabench.records.energy import BROKEN_COUNTER
 from tcabench.units import NS_PER_S, seconds
 
 NEAR = 2  # steps on either side of an instant that tell how evenly the counter ran there

@@ -1,8 +1,9 @@
-"""What a policy asks of the readings behind an energy: how many were lost, and whether their clocks held."""
+"""What a policy asks of the readings behind an energy: how many were lost, whether clocks and counters held."""
 
 from collections.abc import Sequence
 
-from tcabench.records import BROKEN_COUNTER, Channel, Energy, NotMetered
+from tcabench.records import Channel, Energy, NotMetered
+from tcabench.records.energy import BROKEN_COUNTER
 
 
 def used_channels(energy: Energy) -> frozenset[str]:

@@ -1,6 +1,6 @@
 """Faults in mid-run: each is found and told, none changes a number in silence, and the verdict reacts.
 
-The policy is one that the same run passes while nothing is wrong.
+The policy is the one that such runs pass in test_metered_runs.py, where nothing is wrong.
 """
 
 import sys
@@ -40,10 +40,6 @@ def by_modbus(act: Callable[[ModbusPlayer], None], out: Path, *more: str, env: d
         act(server)
         ended = run.end()
         return Metered(ended, ended.truth_j(square, server.meter.start_s))
-
-
-def sound(out: Path) -> Metered:
-    return by_modbus(lambda server: None, out)
 
 
 def killed(out: Path) -> Metered:
@@ -92,7 +88,7 @@ def only_counter_reset(out: Path) -> Metered:
         return Metered(ended, ended.truth_j(square, server.exporter._start_s))
 
 
-def clock_set(by_s: float, out: Path) -> Metered:
+def clock_set(out: Path) -> Metered:
     """A device that stamps its readings, and whose clock is set in the middle of the load."""
     out.mkdir()
     knobs = redfish.Knobs(sensing_s=0.5, shown=Shown(sensing="PT0.5S"))
@@ -101,17 +97,17 @@ def clock_set(by_s: float, out: Path) -> Metered:
         meter = f"redfish://127.0.0.1:{server.port}{PDU}?{login}&period=0.2&name=pdu"
         run = start(out, endpoint.url, "--meter", meter, env={"PDU_PASSWORD": redfish.PASSWORD})
         run.until("load_start", FAULT_S)
-        server.knobs.offset_s = by_s
+        server.knobs.offset_s = 5.0
         ended = run.end()
         return Metered(ended, ended.truth_j(square, server._start_s))
 
 
 ROUNDS: dict[str, Callable[[Path], Metered]] = {
-    "sound": sound, "killed": killed, "back after 3 s": back_after_3_s, "frozen": frozen, "lossy": lossy,
+    "killed": killed, "back after 3 s": back_after_3_s, "frozen": frozen, "lossy": lossy,
     "counter reset": counter_reset, "only counter reset": only_counter_reset,
-    "clock 5 s forward": lambda out: clock_set(5.0, out), "clock 5 s back": lambda out: clock_set(-5.0, out),
+    "clock set": clock_set,
 }  # fmt: skip
-UNDECIDED = tuple(name for name in ROUNDS if name not in ("sound", "counter reset"))
+UNKNOWN = ("killed", "frozen", "only counter reset")  # no energy is left
 
 
 @pytest.fixture(scope="module")
@@ -129,12 +125,6 @@ def is_told(ended: Ended, *words: str) -> None:
         assert word in ended.warnings, ended.warnings
 
 
-def test_the_same_run_without_a_fault_passes(metered: Find) -> None:
-    ended = metered("sound").ended
-    assert (ended.code, ended.result["overall"], ended.result["grade"]) == (0, "PASS", "E4"), ended.said
-    assert (ended.standing, ended.warnings) == ("VALID", "")
-
-
 @pytest.mark.parametrize("fault", ROUNDS)
 def test_no_energy_is_told_that_does_not_hold(metered: Find, fault: str) -> None:
     """It covers the truth, or there is none."""
@@ -144,10 +134,10 @@ def test_no_energy_is_told_that_does_not_hold(metered: Find, fault: str) -> None
         value, low, high = total_j(total)
         assert low < found.truth_j < high
         assert value == pytest.approx(found.truth_j, rel=0.02)
-    assert ("not_metered" in total) is (fault in ("killed", "only counter reset")), total
+    assert ("not_metered" in total) is (fault in UNKNOWN), total
 
 
-@pytest.mark.parametrize("fault", UNDECIDED)
+@pytest.mark.parametrize("fault", ROUNDS)
 def test_a_fault_leaves_the_policy_undecided(metered: Find, fault: str) -> None:
     ended = metered(fault).ended
     assert (ended.code, ended.result["overall"]) == (6, "INCONCLUSIVE"), ended.said
@@ -182,7 +172,7 @@ def test_values_that_freeze_while_the_load_moves_are_found(metered: Find) -> Non
     assert "while nvml.gpu0.power moved" in ended.faults(POWER)
     is_told(ended, "frozen at")
     assert ended.verdict("evidence.readings")["outcome"] == "INCONCLUSIVE"
-    assert ended.result["grade"] == "E1"
+    assert ended.result["grade"] is None
 
 
 def test_lost_requests_are_counted(metered: Find) -> None:
@@ -205,13 +195,15 @@ def test_where_a_counter_starts_anew_the_power_beside_it_counts_and_both_is_told
     assert (domain["channel"], domain["method"]) == (POWER, "integral")
     assert "counter not taken: modbus.pdu.energy: the counter fell from" in domain["why"]
     is_told(ended, "the counter fell from")
+    assert "A meter started anew in the window" in ended.verdict("evidence.readings")["reason"]
+    assert "A meter started anew in the window" in ended.verdict("evidence.readings")["reason"]
 
 
-@pytest.mark.parametrize(("fault", "way"), [("clock 5 s forward", "forward"), ("clock 5 s back", "back")])
-def test_a_clock_that_jumps_is_not_trusted(metered: Find, fault: str, way: str) -> None:
-    ended = metered(fault).ended
+def test_a_clock_that_jumps_is_not_trusted(metered: Find) -> None:
+    ended = metered("clock set").ended
     aligned = ended.alignment("redfish.pdu")
     assert aligned["method"] == "host clock"
-    assert f"its clock jumped {way} by 5.0 s" in aligned["why"]
-    is_told(ended, f"its clock jumped {way} by 5.0 s", "its stamps are not used")
+    assert "its clock jumped forward by 5.0 s" in aligned["why"]
+    is_told(ended, "its clock jumped forward by 5.0 s", "its stamps are not used")
     assert "A meter's clock did not hold" in ended.verdict("evidence.readings")["reason"]
+    assert "missing" not in ended.faults("redfish.pdu.power")

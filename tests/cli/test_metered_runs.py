@@ -16,6 +16,7 @@ from tests.power.servers import redfish_server as redfish
 from tests.power.servers.modbus_server import modbus_server
 from tests.power.servers.redfish_tree import PDU, Shown
 from tests.power.servers.snmp_agent import AUTH_SECRET, PRIV_SECRET, snmp_agent
+from tests.power.servers.snmp_devices import Held
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "nvml"))
 from standin import build, environment
@@ -79,18 +80,26 @@ def by_prometheus(out: Path) -> Metered:
 
 
 def by_snmp(out: Path) -> Metered:
-    """This device stamps whole seconds, and has one value for each: the load changes with its clock."""
-    into_s = time.time() % 1
-
-    def load(t_s: float) -> float:
-        return square(t_s + into_s)
-
-    with fake_endpoint(STEADY) as endpoint, snmp_agent(load, "raritan-px", ("tca",)) as agent:
+    with fake_endpoint(STEADY) as endpoint, snmp_agent(square, "raritan-px", ("tca",)) as agent:
+        agent.objects = {name: (kind, once_a_second(held)) for name, (kind, held) in agent.objects.items()}
         login = "user=tca&auth=sha256&auth_env=PDU_AUTH&priv=aes128&priv_env=PDU_PRIV"
         meter = f"snmp://127.0.0.1:{agent.port}?map=raritan-px&{login}&period=0.5&name=pdu"
         env = {"PDU_AUTH": AUTH_SECRET, "PDU_PRIV": PRIV_SECRET}
         ended = start(out, endpoint.url, "--meter", meter, env=env).end()
-        return Metered(ended, ended.truth_j(load, agent.load.began_s), (AUTH_SECRET, PRIV_SECRET))
+        return Metered(ended, ended.truth_j(square, agent.load.began_s), (AUTH_SECRET, PRIV_SECRET))
+
+
+def once_a_second(held: Callable[[], Held]) -> Callable[[], Held]:
+    """As this device collects: it stamps whole seconds, and has one value for each."""
+    kept: dict[int, Held] = {}
+
+    def collected() -> Held:
+        second = int(time.time())
+        if second not in kept:
+            kept[second] = held()
+        return kept[second]
+
+    return collected
 
 
 def by_site(out: Path) -> Metered:

@@ -181,7 +181,7 @@ def test_a_meter_of_the_node_leaves_no_rest() -> None:
 
 
 def plant(load_w: float = 500.0) -> dict[Channel, float]:
-    meter = {
+    meter: dict[str, Any] = {
         "instrument": Instrument.METER, "class_pct": 0.5, "certificate": "C-1", "calibrated_on": "2026-01-01",
         "certificate_due": "2027-01-01",
     }  # fmt: skip

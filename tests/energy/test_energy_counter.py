@@ -421,7 +421,7 @@ def replace_at(sample: PowerSample, t_ns: int) -> PowerSample:
 
 def series_of(samples: Sequence[PowerSample]) -> Series:
     columns = zip(*((s.t_ns, s.read_ns, s.value) for s in samples), strict=True)
-    return Series(*columns)  # type: ignore[arg-type]
+    return Series(*columns)
 
 
 def test_edges_know_how_well_each_step_is_timed() -> None:

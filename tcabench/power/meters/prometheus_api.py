@@ -55,7 +55,8 @@ class PrometheusApi:
         meter-read, meter-unreachable.
         """
         data = self.get("/api/v1/query", {"query": query}, timeout_s)
-        kind, result = data.get("resultType"), data.get("result")
+        kind = data.get("resultType")
+        result: Any = data.get("result")
         try:
             if kind in ("scalar", "string"):
                 return (Series({}, _sound([result])),)
