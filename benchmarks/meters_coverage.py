@@ -93,7 +93,7 @@ def measure(number: int, share: float, pool: Executor) -> Iterator[Measured]:
     for (name, has_class), found in given.items():
         errors = sorted(run.error_of_half for run in found)
         wide = 1 / errors[floor(0.95 * len(errors))]
-        unit = "half width over the one that holds 95 %"
+        unit = "of the width that holds 95 %"
         yield at_most(f"width{'' if has_class else ', no class error'}: {name}", wide, WIDEST, unit)
     answered = min(len(found) / count for found in given.values())
     yield at_least("runs that gave an energy, the least of all", answered, 0.9, "share of runs")

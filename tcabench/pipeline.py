@@ -84,7 +84,7 @@ def mark_load(plan: RunPlan, kit: Kit) -> None:
 
 def tail_s(kit: Kit) -> float:
     """How late the slowest meter tells of an instant: the last one of the run must be on the tape too."""
-    late_ns = [2 * (c.update_ns + c.average_ns) for meter in kit.meters for c in meter.channels()]
+    late_ns = [2 * (c.update_ns + c.average_ns) + c.period_ns for meter in kit.meters for c in meter.channels()]
     return min(MOST_TAIL_S, max([LEAST_TAIL_S, *map(seconds, late_ns)]))
 
 

@@ -20,11 +20,12 @@ from tcabench.energy.grade import grade_of_channel
 from tcabench.power import Meter, Tape, open_meters, recording
 from tcabench.power.catalogue import found_here, known_meters, shipped_maps
 from tcabench.power.probe import Probed, probe
-from tcabench.records import Channel, Kind
+from tcabench.records import Channel, Kind, PowerSample
 from tcabench.report.text import visible
 
 BARS = "▁▂▃▄▅▆▇█"
 SPARK, REFRESH_S, LINE_S = 40, 0.25, 1.0
+OLD_NS, OLD_PERIODS = 3_000_000_000, 3
 
 
 def show_catalogue() -> None:
@@ -155,13 +156,22 @@ def _watch_table(powers: Sequence[Channel], tape: Tape, past: dict[str, deque[fl
         latest = tape.latest(channel.id)
         if latest is not None:
             past[channel.id].append(latest.value)
-        watts = "no reading" if latest is None else f"{latest.value:,.1f} W"
-        where = f"{channel.boundary} · {channel.role}"
+        watts, where = _watts(channel, latest), f"{channel.boundary} · {channel.role}"
         table.add_row(
             plain(channel.id), Text(watts, justify="right"), where, Text(spark(past[channel.id]), style="cyan")
         )
     faults = [plain(f"{fault['meter']}: {fault['why']}", "yellow") for fault in tape.faults()[-3:]]
     return Group(table, *faults, Text("Ctrl-C ends", style="dim"))
+
+
+def _watts(channel: Channel, latest: PowerSample | None) -> str:
+    """The last reading, unless it is so old that it says nothing of now."""
+    if latest is None:
+        return "no reading"
+    old_ns = time.monotonic_ns() - latest.t_ns
+    if old_ns > max(OLD_NS, OLD_PERIODS * channel.period_ns, OLD_PERIODS * channel.update_ns):
+        return f"no reading for {old_ns / 1e9:.0f} s"
+    return f"{latest.value:,.1f} W"
 
 
 def spark(values: Sequence[float]) -> str:
@@ -173,8 +183,11 @@ def spark(values: Sequence[float]) -> str:
 
 
 def _watch_lines(powers: Sequence[Channel], tape: Tape, ends_s: float | None) -> None:
+    told = 0
     while ends_s is None or time.monotonic() < ends_s:
         time.sleep(LINE_S)
-        latest = [(channel, tape.latest(channel.id)) for channel in powers]
-        said = [f"{visible(c.id)} {'no reading' if one is None else f'{one.value:.1f} W'}" for c, one in latest]
+        said = [f"{visible(channel.id)} {_watts(channel, tape.latest(channel.id))}" for channel in powers]
         print(f"{datetime.now().astimezone():%H:%M:%S}  " + "  ".join(said), flush=True)
+        for fault in (faults := tape.faults())[told:]:
+            print(f"          {visible(fault['meter'])}: {visible(fault['why'])}", flush=True)
+        told = len(faults)

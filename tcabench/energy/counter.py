@@ -61,9 +61,7 @@ def counted_j(steps: Edges, start_ns: int, end_ns: int, reach_ns: int, most_j: f
         return NotMetered("the counter did not move")
     first = bisect_left(steps.reset_ns, start_ns - reach_ns)
     if first != bisect_right(steps.reset_ns, end_ns + reach_ns):
-        return NotMetered(
-            f"the counter {_how_it_broke(steps, steps.reset_ns[first])}: {BROKEN_COUNTER}"
-        )
+        return NotMetered(f"the counter {_how_it_broke(steps, steps.reset_ns[first])}: {BROKEN_COUNTER}")
     if (late_ns := steps.t_ns[0] - start_ns) > reach_ns:
         return NotMetered(f"the counter first moved {seconds(late_ns):.3f} s after the start")
     if (early_ns := end_ns - steps.t_ns[-1]) > reach_ns:

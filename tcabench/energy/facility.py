@@ -8,6 +8,7 @@ E_DC/E_IT; ERF (-6) E_reuse/E_DC; CER (-7) heat removed/E_cooling; WUE (-9) litr
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from tcabench.door import checked
 from tcabench.energy.allocation import TIERS, Burden, Case, cooling, described, energy_share, loss, ppue
@@ -44,20 +45,18 @@ def account(
     """
     site = context.site
     asked_cooling, asked_loss = described(site)
-    coolants = {
-        name: checked(Coolant, one, f"site: coolant.{name}") for name, one in (site.get("coolant") or {}).items()
-    }
+    coolants = _coolants(site)
     if not (asked_cooling or asked_loss or coolants or any(channel.role in SHARED for channel in channels)):
         return None
     alone, own = bool(site.get("sut_is_all_it")), asked_cooling.own if asked_cooling else ()
-    there = plant(channels, series, window, own, sut_energy if alone else None)
-    found = _balanced(loops(channels, series, window, coolants), sut_heat_reference, there.it_all)
+    placed = {one.meter: one for one in context.alignments}
+    there = plant(channels, series, window, own, sut_energy if alone else None, placed)
+    found = _balanced(loops(channels, series, window, coolants, placed), sut_heat_reference, there.it_all)
     share = energy_share(sut_energy, there.it_all, alone)
     case = Case(sut_energy, _heat_of(found, "sut"), _heat_of(found, "plant", alone), there, window, alone, share)
     cooled = cooling(case, asked_cooling)
     lost = None if _is_average(cooled) else loss(case, asked_loss)  # the site's meter has it already
-    burdens = [burden for burden in (cooled, lost) if burden is not None]
-    in_plant = _in_plant(there, cooled, lost)
+    burdens, in_plant = [burden for burden in (cooled, lost) if burden], _in_plant(there, cooled, lost)
     return Facility(
         it=sut_energy, it_all=there.it_all, share=share,
         cooling=cooled.energy if cooled else NO_COOLING,
@@ -71,6 +70,11 @@ def account(
         tier=min((burden.tier for burden in burdens), key=TIERS.index, default=TIERS[0]),
         notes=(*_notes(case, burdens, found, sut_heat_reference), *_told(context)),
     )  # fmt: skip
+
+
+def _coolants(site: Mapping[str, Any]) -> dict[str, Coolant]:
+    given = site.get("coolant") or {}
+    return {name: checked(Coolant, one, f"site: coolant.{name}") for name, one in given.items()}
 
 
 def total(facility: Facility) -> Value:

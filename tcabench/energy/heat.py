@@ -14,9 +14,10 @@ from tcabench.energy import budget
 from tcabench.energy.boundary import Domain
 from tcabench.energy.domain import Track
 from tcabench.energy.fluids import FLUIDS, Fluid, constant
+from tcabench.energy.plant import NOT_PLACED
 from tcabench.energy.series import Series
 from tcabench.energy.trapezoid import gap_limit_ns, gaps, power_at, uncovered_ns
-from tcabench.records import Channel, Heat, Kind, NotMetered, Quantity, Role, Value, Window
+from tcabench.records import Alignment, Channel, Heat, Kind, NotMetered, Quantity, Role, Value, Window
 from tcabench.site import Coolant
 from tcabench.units import NS_PER_S, seconds
 
@@ -50,12 +51,17 @@ class Sensors:
 
 
 def loops(
-    channels: Sequence[Channel], series: Mapping[str, Series], window: Window, coolants: Mapping[str, Coolant]
+    channels: Sequence[Channel],
+    series: Mapping[str, Series],
+    window: Window,
+    coolants: Mapping[str, Coolant],
+    placed: Mapping[str, Alignment] = NOT_PLACED,
 ) -> tuple[Loop, ...]:
     """Every loop that has channels or stands in the site, by name. Heat in J, flow in L/min, rise in K."""
     names = sorted({channel.domain for channel in channels if _tells(channel)} | set(coolants))
     return tuple(
-        _loop(name, [c for c in channels if c.domain == name], series, window, coolants.get(name)) for name in names
+        _loop(name, [c for c in channels if c.domain == name], series, window, coolants.get(name), placed)
+        for name in names
     )
 
 
@@ -73,16 +79,21 @@ def _tells(channel: Channel) -> bool:
 
 
 def _loop(
-    name: str, channels: Sequence[Channel], series: Mapping[str, Series], window: Window, coolant: Coolant | None
+    name: str,
+    channels: Sequence[Channel],
+    series: Mapping[str, Series],
+    window: Window,
+    coolant: Coolant | None,
+    placed: Mapping[str, Alignment],
 ) -> Loop:
     serves = coolant.serves if coolant else "sut"
     heats = [channel for channel in channels if _is_heat(channel)]
-    told = _told(name, [channel for channel in heats if _tells(channel)], series, window)
+    told = _told(name, [channel for channel in heats if _tells(channel)], series, window, placed)
     sensors = _sensors(name, channels, series, window)
     if not isinstance(sensors, NotMetered):
         found = _found(name, sensors, window, coolant)
         if isinstance(found.heat, Quantity) or isinstance(told, NotMetered):
-            return Loop(found, serves, _disagreement(name, found.heat, _told(name, heats, series, window)))
+            return Loop(found, serves, _disagreement(name, found.heat, _told(name, heats, series, window, placed)))
         sensors = found.heat if isinstance(found.heat, NotMetered) else NotMetered("")
     if isinstance(told, NotMetered):
         return Loop(_nothing(name, "", sensors), serves, ())
@@ -254,7 +265,13 @@ def _flow_rel(channel: Channel, coolant: Coolant, mean_flow: float) -> tuple[flo
     return sqrt(down * down + step * step), sqrt(up * up + step * step)
 
 
-def _told(name: str, channels: Sequence[Channel], series: Mapping[str, Series], window: Window) -> Value:
+def _told(
+    name: str,
+    channels: Sequence[Channel],
+    series: Mapping[str, Series],
+    window: Window,
+    placed: Mapping[str, Alignment] = NOT_PLACED,
+) -> Value:
     """The heat as a device of the loop tells it, by its counter or the integral of its heat flow."""
     able = {kind: [c for c in channels if c.kind is kind] for kind in (Kind.HEAT_ENERGY, Kind.HEAT)}
     best = {
@@ -262,7 +279,8 @@ def _told(name: str, channels: Sequence[Channel], series: Mapping[str, Series], 
     }
     if best[Kind.HEAT_ENERGY] is None and best[Kind.HEAT] is None:
         return NotMetered(f"loop {name} has no heat meter")
-    metered = Track(Domain(name, best[Kind.HEAT_ENERGY], best[Kind.HEAT]), series).over(window.start_ns, window.end_ns)
+    domain = Domain(name, best[Kind.HEAT_ENERGY], best[Kind.HEAT])
+    metered = Track(domain, series, placed).over(window.start_ns, window.end_ns)
     energy = metered.energy_j
     return energy if isinstance(energy, NotMetered) else budget.quantity(energy, metered.components, "J")
 

@@ -1,11 +1,11 @@
 """Reads one meter and judges what it says: only sound readings pass, everything else is a fault."""
 
-import math
 import reprlib
 import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from math import inf, isfinite
 from operator import index
 from pathlib import PurePath
 from typing import Any
@@ -38,7 +38,7 @@ class Reader:
         self._meter, self._inbox, self._now_ns = meter, inbox, now_of(clock)
         self._numbers = {channel.id: numbers[channel.id] for channel in channels}
         self._long, self._long_ns = 0, LONG_SHARE * self.period_ns
-        self._exchange_due_ns = 0.0 if isinstance(meter, ClockedMeter) else math.inf
+        self._exchange_due_ns = 0.0 if isinstance(meter, ClockedMeter) else inf
         self._stuck_since: int | None = None
         self._repeated = {event: _Repeated() for event in ("missed_ticks", "late_read")}
 
@@ -79,7 +79,7 @@ class Reader:
 
     def finish(self, before_ns: int) -> None:
         """Read once more, so that the tape covers the block; a meter that fails is not waited for again."""
-        if self._exchange_due_ns < math.inf:
+        if self._exchange_due_ns < inf:
             self._exchange_due_ns = 0
         if not self.failed:
             self.read(before_ns)
@@ -99,9 +99,13 @@ class Reader:
     def judged(self, t_ns: int, read_ns: int, values: Sequence[Any]) -> list[Row]:
         """The sound ones of `values`, which a read gave; each of the others is the fault "bad_value"."""
         rows: list[Row] = []
+        numbers = self._numbers
         for one in values:
             try:
-                rows.append(self._row(t_ns, read_ns, *one))
+                if len(one) == 2 and type(one[1]) is float and isfinite(one[1]) and one[0] in numbers:
+                    rows.append((t_ns, read_ns, numbers[one[0]], one[1], None))  # nearly all of them, at half the cost
+                else:
+                    rows.append(self._row(t_ns, read_ns, *one))
             except MeterError as err:
                 self._bad(t_ns, str(err))
             except Exception as err:  # noqa: BLE001 - whatever a plug-in made up must not end the recording
@@ -114,7 +118,7 @@ class Reader:
             raise MeterError(f"reading for {channel!r}, a channel this meter does not have")
         if device_ns is not None and type(device_ns) is not int:
             raise MeterError(f"{channel} came with the time-stamp {device_ns!r}, which is no integer (ns)")
-        if not math.isfinite(number := float(value)):
+        if not isfinite(number := float(value)):
             raise MeterError(f"{channel} read {value}, which is no number")
         return t_ns, read_ns, self._numbers[channel], number, device_ns
 

@@ -92,7 +92,7 @@ class DomainEnergy:
     energy by the method that was not taken, and `why` says why it was not."""
 
     domain: str
-    method: str  # "counter" or "integral"
+    method: str  # "counter", "integral" or "model"
     channel: str
     energy: Value  # J
     residual_rel: float | None

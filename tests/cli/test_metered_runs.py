@@ -144,6 +144,7 @@ def is_sound(ended: Ended) -> None:
     assert (ended.code, ended.result["overall"]) == (0, "PASS"), ended.said
     assert (ended.standing, ended.warnings) == ("VALID", "")
     assert ended.is_same_page
+    assert "Warning" not in ended.said
 
 
 @pytest.mark.parametrize("protocol", GRADES)
