@@ -15,7 +15,7 @@ JUDGED = (Kind.POWER, Kind.ENERGY, Kind.FLOW, Kind.TEMPERATURE, Kind.HEAT, Kind.
 BRIDGED, JITTER = 2, 10  # a pause of 2 updates counts as covered, give or take a tenth of one
 MISSING_REL = 0.05  # fewer are told as a number only
 SPIKE = 10
-FAILED = ("meter_error", "meter_dead", "meter_stuck")
+FAILED = ("meter_error", "meter_dead", "meter_stuck", "sampler_lost")
 
 
 def judge(
@@ -52,7 +52,7 @@ def _faults(
 ) -> Iterator[str]:
     """What is wrong with the readings themselves, in words."""
     channel = track.channel
-    yield from _failures(channel.meter, events, window)
+    yield from _failures(channel, events, window)
     for still in stills:
         value = track.samples[still.first].value
         yield f"frozen at {value:g} {channel.unit} {_from_to(still.start_ns, still.end_ns, window)} {still.why}"
@@ -63,9 +63,16 @@ def _faults(
     yield from _falls(track, window) if channel.kind in COUNTERS else _spikes(track, window)
 
 
-def _failures(meter: str, events: Sequence[Mapping[str, Any]], window: Window) -> Iterator[str]:
+def _concerns(event: Mapping[str, Any], channel: Channel) -> bool:
+    """Whether what the sampler met is about the meter that feeds this channel: one name may open several meters, each
+    with channels below its own name; a sampler that is lost takes all of its meters along."""
+    names = (str(event.get("meter", "")), *map(str, event.get("meters", ())))
+    return any((name and f"{channel.id}.".startswith(f"{name}.")) or name == channel.meter for name in names)
+
+
+def _failures(channel: Channel, events: Sequence[Mapping[str, Any]], window: Window) -> Iterator[str]:
     """What the sampler met with this meter in the window."""
-    met = [event for event in events if event["event"] in FAILED and event["meter"] == meter]
+    met = [event for event in events if event["event"] in FAILED and _concerns(event, channel)]
     met = [event for event in met if window.start_ns <= event["t"] < window.end_ns]
     if failed := sum(event["event"] == "meter_error" for event in met):
         yield f"{failed} read(s) of it failed"

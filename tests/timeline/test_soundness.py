@@ -356,3 +356,19 @@ def test_a_frozen_meter_does_not_hide_that_another_froze_with_it() -> None:
 def test_a_model_is_never_frozen() -> None:
     model = rack(is_estimate=True)
     assert health(axis_of((model, read(model, lambda t: 300.0)))).faults == ()
+
+
+@pytest.mark.parametrize(
+    ("event", "told"),
+    [
+        ({"event": "meter_error", "meter": "nvml.gpu0"}, True),  # one name opens several meters
+        ({"event": "meter_error", "meter": "nvml.gpu0.telemetry"}, False),
+        ({"event": "meter_error", "meter": "nvml.gpu1"}, False),
+        ({"event": "sampler_lost", "meter": "", "meters": ["nvml.gpu0", "nvml.gpu1"]}, True),
+    ],
+)
+def test_what_the_sampler_met_is_told_of_the_channels_it_concerns(event: dict[str, Any], told: bool) -> None:
+    from tcabench.testing import power_channel
+    from tcabench.timeline.soundness import _concerns
+
+    assert _concerns(event, power_channel("nvml.gpu0.power", meter="nvml")) is told
