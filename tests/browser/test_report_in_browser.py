@@ -71,7 +71,7 @@ def test_it_asks_for_nothing_but_itself_and_the_console_is_silent(seen: Seen, pa
 
 def test_charts_show_in_the_colours_of_the_scheme(seen: Seen, scheme: str) -> None:
     boxes = [chart.bounding_box() for chart in seen.page.locator("svg.chart").all()]
-    assert len(boxes) == 6
+    assert len(boxes) == 7
     assert all(box and box["width"] > 150 and box["height"] > 80 for box in boxes)
     line = seen.page.locator("#energy svg.chart path[stroke='var(--series-1)']").first
     assert line.evaluate("e => getComputedStyle(e).stroke") == SERIES_1[scheme]
@@ -132,4 +132,4 @@ def test_paper_is_light_whatever_the_screen(chromium: "Browser", pages: dict[str
 def test_it_is_all_there_with_scripts_off(chromium: "Browser", pages: dict[str, str]) -> None:
     for seen in opened(chromium, pages["measured"], java_script_enabled=False):
         assert seen.page.locator(".word").inner_text() == "INCONCLUSIVE"
-        assert seen.page.locator("svg.chart").count() == 6
+        assert seen.page.locator("svg.chart").count() == 7

@@ -235,7 +235,7 @@ def test_the_load_marker_finds_the_delay_of_a_meter(metered: Find) -> None:
 
 
 def test_with_its_delay_known_a_late_meter_tells_the_energy_of_the_window(metered: Find) -> None:
-    """Read as it came, 1 s of idle power would count: the meter is 1.5 s late, the window begins 0.5 s after the load."""
+    """As it came, 1 s of idle power would count: the meter is 1.5 s late, the window begins 0.5 s into the load."""
     found = metered("marker")
     value, low, high = total_j(found.ended.energy["total"])
     window_s = float(found.ended.result["values"]["window_s"]["value"])
