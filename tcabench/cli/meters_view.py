@@ -5,7 +5,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,10 +17,12 @@ from rich.text import Text
 from tcabench.cli.show import console, plain
 from tcabench.clock import SystemClock
 from tcabench.energy.grade import grade_of_channel
+from tcabench.errors import UsageError
 from tcabench.power import Meter, Tape, open_meters, recording
 from tcabench.power.catalogue import found_here, known_meters, shipped_maps
 from tcabench.power.probe import Probed, probe
 from tcabench.records import Channel, Kind, PowerSample
+from tcabench.report.series import drawn_channels
 from tcabench.report.text import visible
 
 BARS = "▁▂▃▄▅▆▇█"
@@ -134,44 +136,64 @@ def _facts_table(meter: str, facts: dict[str, Any]) -> Table:
 def show_watch(names: Sequence[str], for_s: float | None) -> None:
     """Watts as they come: a table that moves on a terminal, a line a second elsewhere."""
     with opened(names) as meters, recording(meters, SystemClock(), lambda samples: None) as tape:
-        powers = [c for meter in meters for c in meter.channels() if c.kind is Kind.POWER]
+        powers = drawn_channels([channel for meter in meters for channel in meter.channels()])
+        if not powers:
+            raise UsageError("none of these meters tells power or energy: see `tcabench meters probe`", "no-power")
         ends_s = None if for_s is None else time.monotonic() + for_s
-        try:
-            (_watch_live if sys.stdout.isatty() else _watch_lines)(powers, tape, ends_s)
-        except KeyboardInterrupt:
-            return
+        with suppress(KeyboardInterrupt, BrokenPipeError):  # a reader that goes away ends the watching, too
+            (_watch_live if sys.stdout.isatty() else _watch_lines)(powers, Watts(tape), ends_s)
 
 
-def _watch_live(powers: Sequence[Channel], tape: Tape, ends_s: float | None) -> None:
+class Watts:
+    """The present power of channels: as read, or for a counter as the rate of its last step."""
+
+    def __init__(self, tape: Tape) -> None:
+        self.tape = tape
+        self._steps: dict[str, tuple[PowerSample, float | None]] = {}
+
+    def now(self, channel: Channel) -> tuple[PowerSample | None, float | None]:
+        """(the newest reading, the power in W); None where there is none yet."""
+        latest = self.tape.latest(channel.id)
+        if latest is None or channel.kind is not Kind.ENERGY:
+            return latest, None if latest is None else latest.value
+        before, watts = self._steps.get(channel.id, (latest, None))
+        if latest.value != before.value and latest.t_ns > before.t_ns:
+            watts = (latest.value - before.value) / ((latest.t_ns - before.t_ns) / 1e9)
+            before = latest
+        self._steps[channel.id] = before, watts
+        return latest, watts
+
+
+def _watch_live(powers: Sequence[Channel], seen: Watts, ends_s: float | None) -> None:
     past: dict[str, deque[float]] = {channel.id: deque(maxlen=SPARK) for channel in powers}
     with Live(console=console(), refresh_per_second=4, transient=False) as live:
         while ends_s is None or time.monotonic() < ends_s:
-            live.update(_watch_table(powers, tape, past))
+            live.update(_watch_table(powers, seen, past))
             time.sleep(REFRESH_S)
 
 
-def _watch_table(powers: Sequence[Channel], tape: Tape, past: dict[str, deque[float]]) -> RenderableType:
+def _watch_table(powers: Sequence[Channel], seen: Watts, past: dict[str, deque[float]]) -> RenderableType:
     table = Table.grid(padding=(0, 2))
     for channel in powers:
-        latest = tape.latest(channel.id)
-        if latest is not None:
-            past[channel.id].append(latest.value)
-        watts, where = _watts(channel, latest), f"{channel.boundary} · {channel.role}"
+        latest, now_w = seen.now(channel)
+        if now_w is not None:
+            past[channel.id].append(now_w)
+        watts, where = _watts(channel, latest, now_w), f"{channel.boundary} · {channel.role}"
         table.add_row(
             plain(channel.id), Text(watts, justify="right"), where, Text(spark(past[channel.id]), style="cyan")
         )
-    faults = [plain(f"{fault['meter']}: {fault['why']}", "yellow") for fault in tape.faults()[-3:]]
+    faults = [plain(f"{fault['meter']}: {fault['why']}", "yellow") for fault in seen.tape.faults()[-3:]]
     return Group(table, *faults, Text("Ctrl-C ends", style="dim"))
 
 
-def _watts(channel: Channel, latest: PowerSample | None) -> str:
-    """The last reading, unless it is so old that it says nothing of now."""
-    if latest is None:
-        return "no reading"
+def _watts(channel: Channel, latest: PowerSample | None, now_w: float | None) -> str:
+    """The present power, unless it is so old that it says nothing of now."""
+    if latest is None or now_w is None:
+        return "no reading" if latest is None else "no step of the counter yet"
     old_ns = time.monotonic_ns() - latest.t_ns
     if old_ns > max(OLD_NS, OLD_PERIODS * channel.period_ns, OLD_PERIODS * channel.update_ns):
         return f"no reading for {old_ns / 1e9:.0f} s"
-    return f"{latest.value:,.1f} W"
+    return f"{now_w:,.1f} W"
 
 
 def spark(values: Sequence[float]) -> str:
@@ -182,12 +204,12 @@ def spark(values: Sequence[float]) -> str:
     return "".join(BARS[min(len(BARS) - 1, max(0, int(value / top * len(BARS))))] for value in values)
 
 
-def _watch_lines(powers: Sequence[Channel], tape: Tape, ends_s: float | None) -> None:
+def _watch_lines(powers: Sequence[Channel], seen: Watts, ends_s: float | None) -> None:
     told = 0
     while ends_s is None or time.monotonic() < ends_s:
         time.sleep(LINE_S)
-        said = [f"{visible(channel.id)} {_watts(channel, tape.latest(channel.id))}" for channel in powers]
+        said = [f"{visible(channel.id)} {_watts(channel, *seen.now(channel))}" for channel in powers]
         print(f"{datetime.now().astimezone():%H:%M:%S}  " + "  ".join(said), flush=True)
-        for fault in (faults := tape.faults())[told:]:
+        for fault in (faults := seen.tape.faults())[told:]:
             print(f"          {visible(fault['meter'])}: {visible(fault['why'])}", flush=True)
         told = len(faults)

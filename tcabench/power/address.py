@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from difflib import get_close_matches
+from hashlib import sha256
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -23,6 +24,12 @@ PLACE = (
 )  # fmt: skip
 SHARED_ROLES = frozenset({Role.IT, Role.UPSTREAM, Role.COOLING, Role.SITE, Role.REUSE, Role.WATER})
 SQRT3 = math.sqrt(3)
+VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
+FORM = "//host[:port][/path][?option=value&...]"
+NO_PASSWORD = (
+    "no user or password in the address: it would stay in the shell's history. Use user=NAME and password_env=VARIABLE "
+    "or password_file=FILE"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +41,15 @@ class Address:
     port: int
     path: str
     options: Mapping[str, str]
+    has_port: bool = False  # one other than the protocol's own was given
 
     @property
     def label(self) -> str:
-        """The meter's short name: the option `name`, else host and path as a plain word."""
+        """The meter's short name: the option `name`, else host, port and path as a plain word."""
         given = self.options.get("name")
-        return given or re.sub(r"[^A-Za-z0-9]+", "-", f"{self.host}{self.path}").strip("-").lower()
+        port = f":{self.port}" if self.has_port else ""
+        plain = re.sub(r"[^A-Za-z0-9]+", "-", f"{self.host}{port}{self.path}").strip("-").lower()
+        return given or plain or sha256(f"{self.host}{self.path}".encode()).hexdigest()[:8]
 
     @property
     def meter(self) -> str:
@@ -58,7 +68,7 @@ class Address:
             value = float(text)
         except ValueError:
             value = math.nan
-        if not low <= value <= high:
+        if not (low <= value <= high and math.isfinite(value)):
             raise UsageError(f"{self.scheme}: {name}={text!r} is not a number of {low:g} to {high:g}", "meter-argument")
         return value
 
@@ -76,8 +86,9 @@ class Address:
         raises: UsageError.
         """
         if (variable := self.options.get(f"{name}_env")) is not None:
-            if not (value := os.environ.get(variable, "")):
-                raise UsageError(f"{self.scheme}: {name}_env={variable}: that variable is not set", "meter-secret")
+            if not (value := os.environ.get(variable, "").strip()):
+                shown = variable if VARIABLE.fullmatch(variable) else "..."  # it may be the secret itself
+                raise UsageError(f"{self.scheme}: {name}_env={shown}: that variable is not set", "meter-secret")
             return value
         if (path := self.options.get(f"{name}_file")) is not None:
             try:
@@ -93,18 +104,16 @@ def parse_address(scheme: str, text: str, port: int, own: Sequence[str]) -> Addr
     `own` are the protocol's options beside PLACE. raises: UsageError for anything that is not understood, and for a
     password in the address.
     """
+    if re.match(r"//[^/?#]*@", text):
+        raise UsageError(f"{scheme}: {NO_PASSWORD}", "meter-secret")
     try:
         parts = urlsplit(f"{scheme}:{text}")
         asked_port = parts.port
         pairs = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
-    except ValueError as err:
-        raise UsageError(f"{scheme}: {text!r} is not an address: {err}", "meter-argument") from err
-    if parts.username or parts.password:
-        raise UsageError(
-            f"{scheme}: no user or password in the address: it would stay in the shell's history. Use user=NAME and "
-            "password_env=VARIABLE or password_file=FILE",
-            "meter-secret",
-        )
+    except ValueError as err:  # its words may hold what was given, a secret among it
+        raise UsageError(f"{scheme}: that is no address of the form {FORM}", "meter-argument") from err
+    if parts.fragment:
+        raise UsageError(f"{scheme}: a # ends an address, what follows would be lost: write %23", "meter-argument")
     options = dict(pairs)
     known = (*PLACE, *own)
     for name in options:
@@ -114,7 +123,10 @@ def parse_address(scheme: str, text: str, port: int, own: Sequence[str]) -> Addr
             raise UsageError(f"{scheme}: there is no option {name!r}.{hint}", "meter-argument")
     if len(options) < len(pairs):
         raise UsageError(f"{scheme}: an option is given twice", "meter-argument")
-    return Address(scheme, parts.hostname or "", asked_port or port, unquote(parts.path), options)
+    if not options.get("name", "").isprintable():
+        raise UsageError(f"{scheme}: name= holds what cannot be printed", "meter-argument")
+    has_port = asked_port is not None and asked_port != port
+    return Address(scheme, parts.hostname or "", asked_port or port, unquote(parts.path), options, has_port)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +162,9 @@ def place(address: Address, point: Point) -> Channel:
     boundary = address.choice("boundary", "facility" if role in SHARED_ROLES else point.boundary, BOUNDARIES)
     class_pct, source = _accuracy(address, point)
     half = 2 * class_pct / 100 / SQRT3
+    calibrated, due = _day(address, "calibrated"), _day(address, "due")
+    if due and due < calibrated:
+        raise UsageError(f"{address.scheme}: due={due} is before calibrated={calibrated}", "meter-argument")
     return Channel(
         id=f"{address.meter}.{point.quantity}", meter=address.meter,
         domain=address.option("domain") or point.domain or address.label, kind=point.kind, unit=point.unit,
@@ -158,7 +173,7 @@ def place(address: Address, point: Point) -> Channel:
         accuracy_source=f"{source}, rectangular: k=2 half width {100 * half:.3g} %", note=point.note, role=role,
         instrument=point.instrument, inside=address.option("inside"), average_ns=nanoseconds(point.average_s),
         modulus=point.modulus, class_pct=class_pct, certificate=address.option("certificate"),
-        calibrated_on=_day(address, "calibrated"), certificate_due=_day(address, "due"),
+        calibrated_on=calibrated, certificate_due=due,
         has_own_clock=point.has_own_clock,
     )  # fmt: skip
 

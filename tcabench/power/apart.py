@@ -20,11 +20,12 @@ from tcabench.power.reader import in_words
 from tcabench.power.tape import Tape
 from tcabench.power.wire import Inlet, Message, channel_from_row, error_from_row, send
 from tcabench.records import Channel, Reading
-from tcabench.units import nanoseconds
+from tcabench.units import NS_PER_S, nanoseconds
 
 LOG = logging.getLogger("tcabench.power")
 COMMAND = ("-P", "-m", "tcabench.power.sampler")  # -P: nothing is imported from the folder the user stands in
-OPEN_S = 120.0  # all meters must have answered by then; each has a limit of its own that is far shorter
+OPEN_S = 600.0  # all meters must have answered by then, one after the other; each has a limit of its own
+SILENT_NS = 25 * NS_PER_S  # the sampler tells its cost every 10 s, whatever its meters do
 READ_S = 30.0
 STOP_S = JOIN_S + 5.0  # the sampler waits JOIN_S for a read that hangs
 CLOSE_S = 5.0
@@ -198,6 +199,7 @@ class ApartSampling:
         channels = [channel.id for meter in meters for channel in meter.channels()]
         self._order = {"do": "start", "meters": self._names, "numbers": {id_: numbers[id_] for id_ in channels}}
         self._cpu_ns, self._ended, self._hangs = cpu_ns, threading.Event(), False
+        self._heard_ns, self._is_silent = clock.now_ns(), False
 
     def start(self) -> None:
         self._sampler.is_recording = True
@@ -214,9 +216,18 @@ class ApartSampling:
             while not self._ended.is_set():
                 self._take(self._sampler.receive(0.0))
         except TimeoutError:  # that was all
-            return
+            self._tell_silence()
         except Exception as err:  # noqa: BLE001 - the rest of the run goes on, the loss stands in the evidence
             self._lost(f"sent what cannot be read: {in_words(err)}, and {self._sampler.end()}")
+
+    def _tell_silence(self) -> None:
+        """A process that stands still sends nothing, and would be missed only at the end."""
+        silent_ns = self._clock.now_ns() - self._heard_ns
+        if silent_ns > SILENT_NS and not self._is_silent:
+            self._is_silent = True
+            self._event(
+                "sampler_silent", f"the sampler's process has sent nothing for {silent_ns / 1e9:.0f} s", self._names
+            )
 
     def stop(self) -> None:
         """Have the last samples taken, by the thread that calls `watch`. A process that does not send them is ended."""
@@ -234,6 +245,7 @@ class ApartSampling:
         if message is None:
             self._lost(f"did not end within {STOP_S:g} s" if self._hangs else self._sampler.end())
             return
+        self._heard_ns, self._is_silent = self._clock.now_ns(), False
         if "columns" in message:
             self._tape.take_columns(Columns.from_wire(message["columns"]))
         for event in message.get("events", ()):

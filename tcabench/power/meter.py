@@ -107,4 +107,6 @@ def _refuse_doubles(meters: Sequence[Meter]) -> None:
     channels = Counter(channel.id for meter in meters for channel in meter.channels())
     for name, times in [*names.items(), *channels.items()]:
         if times > 1:
-            raise UsageError(f"{name!r} is metered twice: name each meter once", "meter-twice")
+            raise UsageError(
+                f"{name!r} is metered twice: name each meter once, or tell two apart with name=", "meter-twice"
+            )

@@ -18,6 +18,7 @@ from tcabench.power.tape import Inbox
 from tcabench.records import Instrument
 from tcabench.units import NS_PER_S, seconds
 
+EARLIEST_NS, LATEST_NS = 100_000_000 * NS_PER_S, 4_102_444_800 * NS_PER_S  # 1973 to 2100: what a stamp may be
 DEAD_AFTER = 10  # readings failed in a row
 EXCHANGE_NS = 10 * NS_PER_S  # how often a meter's clock is read
 TELL_NS = NS_PER_S  # what happens at every tick is told this often
@@ -118,6 +119,8 @@ class Reader:
             raise MeterError(f"reading for {channel!r}, a channel this meter does not have")
         if device_ns is not None and type(device_ns) is not int:
             raise MeterError(f"{channel} came with the time-stamp {device_ns!r}, which is no integer (ns)")
+        if device_ns is not None and not EARLIEST_NS <= device_ns < LATEST_NS:
+            raise MeterError(f"{channel} came with a time-stamp that is no time of our day: {device_ns} ns since 1970")
         if not isfinite(number := float(value)):
             raise MeterError(f"{channel} read {value}, which is no number")
         return t_ns, read_ns, self._numbers[channel], number, device_ns

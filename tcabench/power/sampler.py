@@ -14,6 +14,7 @@ process at the other end ended:
 import faulthandler
 import gc
 import os
+import select
 import signal
 import sys
 import threading
@@ -37,6 +38,7 @@ from tcabench.units import NS_PER_S, seconds
 SEND_NS = 2 * NS_PER_S // 5  # samples reach the sink within 0.5 s, and each message wakes two processes
 AFTER_NS = 2_000_000  # sent just after a tick, when the processor is awake anyhow
 SWITCH_S = 0.001  # a meter whose client computes must not keep the others from their tick for long
+ORPHAN_S = 8.0  # how long after its end of stdin this process may live: the last samples, then CLOSE_S
 CLOSE_S = 3.0  # how long meters may take to close before the process ends all the same
 
 
@@ -134,8 +136,19 @@ def _tried(make: Callable[[], Message]) -> Message:
         return {"error": error_to_row(MeterError(f"a fault in the meter's own code: {in_words(err)}", "meter-bug"))}
 
 
+def _end_with_parent() -> None:
+    """End once nobody holds the other end of stdin, even while a meter hangs in its opening; what is in good order by
+    then has ended by itself."""
+    ended = select.poll()
+    ended.register(0, 0)  # nothing but its end
+    ended.poll()
+    time.sleep(ORPHAN_S)
+    os._exit(0)
+
+
 def main() -> None:
     """Serve the process that started this one."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     for signal_number in (signal.SIGINT, signal.SIGTERM):  # a group that is told to end waits for its last samples
         signal.signal(signal_number, signal.SIG_IGN)
     answers = os.dup(1)

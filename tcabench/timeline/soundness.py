@@ -15,7 +15,7 @@ JUDGED = (Kind.POWER, Kind.ENERGY, Kind.FLOW, Kind.TEMPERATURE, Kind.HEAT, Kind.
 BRIDGED, JITTER = 2, 10  # a pause of 2 updates counts as covered, give or take a tenth of one
 MISSING_REL = 0.05  # fewer are told as a number only
 SPIKE = 10
-FAILED = ("meter_error", "meter_dead", "meter_stuck", "sampler_lost")
+FAILED = ("meter_error", "meter_dead", "meter_stuck", "sampler_lost", "sampler_silent")
 
 
 def judge(

@@ -68,6 +68,9 @@ def _opened(kind: str) -> PluginMeter:
         raise REFUSALS[kind]
     if kind == "clocked":
         return ClockedPlugin(kind, _stamped)
+    if kind == "opens_for_ever":
+        print("opening", file=sys.stderr, flush=True)
+        time.sleep(3600)
     if kind == "lingers":
         threading.Thread(target=time.sleep, args=(3600,)).start()
     instrument = Instrument.METER if kind.startswith("far") else Instrument.DEVICE

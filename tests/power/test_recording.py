@@ -257,7 +257,7 @@ def test_the_same_channel_twice_in_one_read_needs_stamps() -> None:
 @pytest.mark.parametrize(
     "one",
     [("scripted.power", None), ("scripted.power", "much"), ("scripted.power",), 7, ([], 1.0),
-     ("scripted.power", 1.0, 2.5)],
+     ("scripted.power", 1.0, 2.5), ("scripted.power", 1.0, 2**64), ("scripted.power", 1.0, -1)],
 )  # fmt: skip
 def test_what_is_no_reading_is_refused_and_the_rest_of_the_read_counts(one: Any) -> None:
     tape = played([lambda: [one, ("scripted.slow", 20.0)]])

@@ -333,3 +333,32 @@ def test_a_run_that_is_killed_leaves_no_orphan(plugin: Path, kind: str) -> None:
         if run.stdout is not None:
             run.stdout.close()
     wait_for(lambda: is_gone(child))
+
+
+def test_a_process_that_stands_still_is_told_while_it_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(apart, "SILENT_NS", 1_000_000_000)
+    with opened("plug:thirds") as meters, recording(meters, SystemClock(), dropped) as tape:
+        wait_for(lambda: len(tape.samples()) >= 5)
+        process(meters).send_signal(signal.SIGSTOP)
+        wait_for(lambda: events(tape, "sampler_silent"))
+        process(meters).send_signal(signal.SIGCONT)
+        seen = len(tape.samples())
+        wait_for(lambda: len(tape.samples()) > seen)
+    (silent,) = events(tape, "sampler_silent")
+    assert silent["meters"] == ["plug.thirds"]
+    assert "has sent nothing for" in silent["why"]
+
+
+def test_a_process_that_still_opens_a_meter_ends_with_the_one_that_asked(tmp_path: Path) -> None:
+    code = "import sys; sys.path.insert(0, sys.argv[1]); from tcabench.power import open_meters; "
+    code += "open_meters(['plug:opens_for_ever'], apart=True)"
+    parent = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)])
+    try:
+        wait_for(lambda: psutil.Process(parent.pid).children())
+        (child,) = psutil.Process(parent.pid).children()
+        wait_for(lambda: "tcabench.power.sampler" in " ".join(child.cmdline()))
+        time.sleep(1)  # past the start of the interpreter, into the meter
+    finally:
+        parent.kill()
+        parent.wait(10)
+    wait_for(lambda: is_gone(child))
