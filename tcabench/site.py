@@ -86,23 +86,26 @@ class Rest(Door):
 
 class Cooling(Door):
     """How the electricity of a shared cooling plant is allocated. `own` are domains of cooling meters that serve the
-    system under test alone; `idle_w` is what the plant draws without any heat to move."""
+    system under test alone; `idle_w` is what the plant draws without any heat to move. The reserved share and `idle_w`
+    are declared by `source`, good to +-capacity_half_width_pct (k = 2)."""
 
     rule: Literal["energy", "heat", "capacity", "two-part", "declared"]
     dynamic: Literal["energy", "heat"] = "energy"
     reserved_kw: Positive | None = None
     capacity_kw: Positive | None = None
+    capacity_half_width_pct: Annotated[float, Field(gt=0, le=100)] | None = None
     idle_w: NotNegative | None = None
     own: Annotated[tuple[Text, ...], Field(strict=False)] = ()
     declared_ppue: Annotated[float, Field(ge=1, le=10)] | None = None
-    declared_half_width: Annotated[float, Field(ge=0, le=5)] | None = None
+    declared_half_width: Annotated[float, Field(gt=0, le=5)] | None = None
     source: str = ""
 
     @model_validator(mode="after")
     def _has_what_its_rule_needs(self) -> Self:
+        reserved = ("reserved_kw", "capacity_kw", "capacity_half_width_pct", "source")
         needed = {
-            "capacity": ("reserved_kw", "capacity_kw"),
-            "two-part": ("reserved_kw", "capacity_kw", "idle_w"),
+            "capacity": reserved,
+            "two-part": (*reserved, "idle_w"),
             "declared": ("declared_ppue", "declared_half_width", "source"),
         }
         missing = [name for name in needed.get(self.rule, ()) if getattr(self, name) in (None, "")]

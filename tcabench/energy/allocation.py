@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tcabench.door import checked
-from tcabench.energy.arithmetic import less, over, plus, scaled, stated, times
+from tcabench.energy.arithmetic import less, over, plus, stated, times
 from tcabench.energy.plant import Plant
 from tcabench.records import NotMetered, Quantity, Role, Value, Window
 from tcabench.site import Cooling, Loss
@@ -22,19 +22,21 @@ TIERS = ("M0", "M1", "M2", "M3")
 @dataclass(frozen=True, slots=True)
 class Burden:
     """What is laid on the system under test: `energy` in J, `per_j` of its own energy, the `rule` in words and the
-    `tier` of the knowledge behind it. `by_energy`: `per_j` is the plant's sum over the energy of all IT."""
+    `tier` of the knowledge behind it. `by_energy`: `per_j` is the plant's sum over the energy of all IT. `declared`:
+    no meter of the plant is behind it."""
 
     energy: Value
     per_j: Value
     rule: str
     tier: str
     by_energy: bool = False
+    declared: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
     """One system under test in its plant. Energies in J; `heat` and `heat_all` are what its own loops and the plant's
-    took away; `alone`: the plant serves nothing else."""
+    took away, and `heat_doubt` why nothing may be shared by that; `alone`: the plant serves nothing else."""
 
     sut: Value
     heat: Value
@@ -43,6 +45,7 @@ class Case:
     window: Window
     alone: bool
     share: Value
+    heat_doubt: str = ""
 
 
 def described(site: Mapping[str, Any]) -> tuple[Cooling | None, Loss | None]:
@@ -79,7 +82,7 @@ def cooling(case: Case, asked: Cooling | None) -> Burden | None:
 def _shared(case: Case, asked: Cooling | None) -> Burden | None:
     """The part of the cooling that others use too, by the site's rule; None where there is no such part."""
     shared = case.plant.shared
-    if isinstance(shared, NotMetered) and isinstance(case.plant.own, Quantity) and _no_meter(shared):
+    if not case.plant.has_shared:
         return None
     if case.alone or asked is None:
         return Burden(
@@ -90,12 +93,9 @@ def _shared(case: Case, asked: Cooling | None) -> Burden | None:
     if asked.rule == "heat":
         return _by(case, times("J", shared, _heat_share(case)), "cooling by share of heat")
     if asked.rule == "capacity":
-        return _by(case, scaled(shared, _reserved(asked), "J"), f"cooling by reserved capacity ({_words(asked)})")
+        rule = f"cooling by reserved capacity ({_words(asked)})"
+        return _by(case, times("J", shared, _reserved(asked)), rule, "M0")
     return _two_part(case, asked, shared)
-
-
-def _no_meter(value: NotMetered) -> bool:
-    return value.why.startswith("no meter has the role")
 
 
 def _by_energy(case: Case, shared: Value) -> Burden:
@@ -106,27 +106,28 @@ def _by_energy(case: Case, shared: Value) -> Burden:
     return Burden(over("J", times("J2", shared, case.sut), case.plant.it_all), per_j, rule, "M2", True)
 
 
-def _by(case: Case, energy: Value, rule: str) -> Burden:
-    return Burden(energy, over("1", energy, case.sut), rule, "M2")
+def _by(case: Case, energy: Value, rule: str, tier: str = "M2") -> Burden:
+    return Burden(energy, over("1", energy, case.sut), rule, tier)
 
 
 def _two_part(case: Case, asked: Cooling, shared: Value) -> Burden:
-    """Idle part by reserved capacity, the rest by share of energy or heat."""
+    """Idle part by reserved capacity, the rest by share of energy or heat. The declared idle part stands in both: taken
+    as independent, which overstates, for it falls on one as it leaves the other."""
     window_s = seconds(case.window.end_ns - case.window.start_ns)
-    idle = Quantity.exact((asked.idle_w or 0.0) * window_s, "J")
+    idle = stated((asked.idle_w or 0.0) * window_s, _half_pct(asked), "J")
     rule = f"cooling in two parts: idle by reserved capacity ({_words(asked)}), the rest by share of {asked.dynamic}"
     rest = _not_negative(less("J", shared, idle))
     if isinstance(rest, Quantity) and rest.value < 0:
         why = f"the plant drew less than its stated idle_w of {asked.idle_w:g} W"
-        return Burden(NotMetered(why), NotMetered(why), rule, "M2")
+        return Burden(NotMetered(why), NotMetered(why), rule, "M0")
     moving = times("J", rest, case.share if asked.dynamic == "energy" else _heat_share(case))
-    return _by(case, plus("J", scaled(idle, _reserved(asked), "J"), moving), rule)
+    return _by(case, plus("J", times("J", idle, _reserved(asked)), moving), rule, "M0")
 
 
 def _with_own(case: Case, shared: Burden | None) -> Burden:
     """The shared part and the whole of what serves the system under test alone."""
     own = case.plant.own
-    if isinstance(own, NotMetered) and _no_meter(own):
+    if not case.plant.has_own:
         if shared is None:
             raise ValueError("cooling is metered, but neither alone nor shared")
         return shared
@@ -146,12 +147,13 @@ def _declared_cooling(case: Case, asked: Cooling) -> Burden:
     rule = f"cooling declared, not measured: pPUE {asked.declared_ppue:g} +- {half:g} ({asked.source})"
     if Role.COOLING in case.plant.roles:
         rule += "; the cooling that is metered is not used"
-    return Burden(times("J", case.sut, per_j), per_j, rule, "M0")
+    return Burden(times("J", case.sut, per_j), per_j, rule, "M0", declared=True)
 
 
 def _site_average(case: Case) -> Burden | None:
-    """Everything the site takes beyond its IT, by share of energy, where the site meter is all there is."""
-    if Role.SITE not in case.plant.roles or Role.UPSTREAM in case.plant.roles:
+    """Everything the site takes beyond its IT, by share of energy, where no meter tells of the cooling. What
+    goes into the distribution is part of that."""
+    if Role.SITE not in case.plant.roles:
         return None
     rule = "everything beside IT, by the site's meter and share of IT energy"
     per_j = less("1", over("1", case.plant.site, case.plant.it_all), ONE)
@@ -191,25 +193,25 @@ def _declared_loss(case: Case, asked: Loss) -> Burden:
         f"energy, +-{half_pct:g} % ({asked.source})"
     )
     energy = plus("J", always, times("J", case.sut, per_j))
-    return Burden(energy, plus("1", per_j, over("1", always, case.sut)), rule, "M0")
+    return Burden(energy, plus("1", per_j, over("1", always, case.sut)), rule, "M0", declared=True)
 
 
 def ppue(case: Case, burdens: list[Burden]) -> Value:
     """1 + what is laid on the system per J of its own energy. raises: ValueError without a burden."""
-    whole = [burden.by_energy for burden in burdens]
-    if (
-        len(burdens) == 2
-        and all(whole)
-        and isinstance(burdens[0].per_j, Quantity)
-        and isinstance(burdens[1].per_j, Quantity)
-    ):
-        cooled = case.plant.shared if isinstance(case.plant.shared, Quantity) else case.plant.own
+    if len(burdens) == 2 and all(burden.by_energy and isinstance(burden.per_j, Quantity) for burden in burdens):
+        cooled = case.plant.shared if case.plant.has_shared else case.plant.own
         return over("1", plus("J", cooled, case.plant.upstream), case.plant.it_all)
     return plus("1", ONE, *(burden.per_j for burden in burdens))
 
 
 def _heat_share(case: Case) -> Value:
-    return _bounded(over("1", case.heat, case.heat_all), "its loops took away more heat than the plant's")
+    """The system's share (1) of the heat. NotMetered where it lost none, or where that heat is not fit to share by."""
+    share = _bounded(over("1", case.heat, case.heat_all), "its loops took away more heat than the plant's")
+    if isinstance(share, NotMetered):
+        return share
+    if share.value <= 0:
+        return NotMetered("its loops took no heat away, but brought some: there is no share of heat to go by")
+    return NotMetered(f"no share of heat to go by: {case.heat_doubt}") if case.heat_doubt else _not_negative(share)
 
 
 def _bounded(share: Value, why: str) -> Value:
@@ -219,14 +221,23 @@ def _bounded(share: Value, why: str) -> Value:
     return NotMetered(why) if share.low > 1 else Quantity(1.0, share.low, 1.0, "1")
 
 
-def _reserved(asked: Cooling) -> float:
+def _reserved(asked: Cooling) -> Value:
+    """The share (1) of the plant that is reserved, as declared, and no more than all of it."""
     if asked.reserved_kw is None or asked.capacity_kw is None:
         raise ValueError("the site door lets no rule by capacity without reserved_kw and capacity_kw through")
-    return asked.reserved_kw / asked.capacity_kw
+    share = stated(asked.reserved_kw / asked.capacity_kw, _half_pct(asked), "1")
+    return Quantity(share.value, share.low, min(1.0, share.high), "1")
+
+
+def _half_pct(asked: Cooling) -> float:
+    if asked.capacity_half_width_pct is None:
+        raise ValueError("the site door lets no rule by capacity without capacity_half_width_pct through")
+    return asked.capacity_half_width_pct
 
 
 def _words(asked: Cooling) -> str:
-    return f"{asked.reserved_kw:g} of {asked.capacity_kw:g} kW"
+    figures = f"{asked.reserved_kw:g} of {asked.capacity_kw:g} kW, +-{_half_pct(asked):g} %"
+    return f"{figures}, declared, not measured: {asked.source}"
 
 
 def _not_negative(value: Value) -> Value:

@@ -12,12 +12,14 @@ BOUNDARIES = ("chip", "node", "rack", "facility")
 @dataclass(frozen=True, slots=True)
 class Domain:
     """One thing that is metered. Its counter and its power see the same energy: they are compared, never added.
-    `inside` names the domain whose meter holds its energy already, "" for none."""
+    `inside` names the domain whose meter holds its energy already, "" for none. `others` are what further meters tell
+    of it: they are not counted, but held against what is."""
 
     name: str
     counter: Channel | None
     power: Channel | None
     inside: str = ""
+    others: tuple[Channel, ...] = ()
 
 
 def check_boundary(boundary: str) -> None:
@@ -31,7 +33,8 @@ def domains_inside(channels: Sequence[Channel], boundary: str) -> tuple[Domain, 
 
     Channels of a narrower boundary are left out: what a plug meter sees already holds the GPU. Those of a wider one
     too: nobody knows the share. So is what is not the system under test (any role but LOAD). Where two channels of one
-    kind see a domain, an instrument goes before an estimate, then the narrower accuracy, then the id.
+    kind see a domain, an instrument goes before an estimate, then the narrower accuracy, then the id; those of another
+    meter stay beside it to be compared.
 
     raises: UsageError for a boundary that does not exist.
     """
@@ -42,11 +45,16 @@ def domains_inside(channels: Sequence[Channel], boundary: str) -> tuple[Domain, 
 
 def domains_of(channels: Sequence[Channel]) -> tuple[Domain, ...]:
     """The domains that `channels` meter, by name, each with its best counter and its best power reading."""
-    names = sorted({channel.domain for channel in channels if channel.kind in (Kind.ENERGY, Kind.POWER)})
-    return tuple(
-        Domain(name, _best(channels, name, Kind.ENERGY), _best(channels, name, Kind.POWER), _inside(channels, name))
-        for name in names
-    )
+    able = [channel for channel in channels if channel.kind in (Kind.ENERGY, Kind.POWER)]
+    return tuple(_domain(name, able) for name in sorted({channel.domain for channel in able}))
+
+
+def _domain(name: str, channels: Sequence[Channel]) -> Domain:
+    mine = [channel for channel in channels if channel.domain == name]
+    counter, power = _best(mine, Kind.ENERGY), _best(mine, Kind.POWER)
+    meters = {best.kind: best.meter for best in (counter, power) if best}
+    others = tuple(sorted((one for one in mine if one.meter != meters[one.kind]), key=lambda one: one.id))
+    return Domain(name, counter, power, next((one.inside for one in mine if one.inside), ""), others)
 
 
 def held_by(parents: Mapping[str, str], able: Mapping[str, bool]) -> dict[str, str]:
@@ -67,10 +75,6 @@ def held_by(parents: Mapping[str, str], able: Mapping[str, bool]) -> dict[str, s
     return holders
 
 
-def _best(channels: Sequence[Channel], domain: str, kind: Kind) -> Channel | None:
-    able = [channel for channel in channels if channel.domain == domain and channel.kind is kind]
+def _best(channels: Sequence[Channel], kind: Kind) -> Channel | None:
+    able = [channel for channel in channels if channel.kind is kind]
     return min(able, key=lambda c: (c.is_estimate, c.gain_high - c.gain_low, c.id), default=None)
-
-
-def _inside(channels: Sequence[Channel], domain: str) -> str:
-    return next((channel.inside for channel in channels if channel.domain == domain and channel.inside), "")

@@ -13,7 +13,7 @@ from tcabench.energy.series import Series
 from tcabench.records import Alignment, Channel, Component, Quantity
 
 GAIN, RESOLUTION, EDGES, ALIGNMENT, CLOCK = "meter class", "resolution", "window edges", "alignment", "clock"
-RESIDUAL = "counter against integral"
+RESIDUAL, PAUSE = "counter against integral", "pause of the counter"
 # One cause behind all meters: the parts of the domains add up. The rest is independent from domain to domain. Boards
 # of one kind may well share a gain error, so no credit is taken for their number.
 SHARED = (GAIN, CLOCK)
@@ -41,12 +41,18 @@ def last_digit_w(channel: Channel, span_ns: int, energy_j: float) -> Component:
 
 def last_digit_j(channel: Channel, steps: Edges, start_ns: int, end_ns: int, energy_j: float) -> Component:
     """The last digit r of a counter at both ends: u = r/sqrt(6) for their difference. A counter that takes more than
-    one update per digit shows it to the update in which it was reached: r is then what one update counts."""
-    digit_j = max(channel.resolution, _quantum_j(steps, channel.resolution))
+    one update per digit shows it from the update in which it was reached: r is then what one update counts, and how
+    long before the reading that update was is in `counter_edges`."""
+    digit_j = shown_j(channel, steps)
     update_j = energy_j * channel.update_ns / (end_ns - start_ns)
     told_j = min(digit_j, update_j) if channel.update_ns else digit_j
     half = 2 * told_j / sqrt(6) / energy_j
     return Component(RESOLUTION, half, half, f"last digit {digit_j:.6g} J at both ends, told to {told_j:.4g} J")
+
+
+def shown_j(channel: Channel, steps: Edges) -> float:
+    """The last digit of a counter in J: as stated, or what its rises show where that is more."""
+    return max(channel.resolution, _quantum_j(steps, channel.resolution))
 
 
 def _quantum_j(steps: Edges, finest_j: float) -> float:
@@ -73,6 +79,14 @@ def counter_edges(steps: Edges, start_ns: int, end_ns: int, energy_j: float) -> 
     half = 2 * sqrt(fsum(ends_j2)) / energy_j
     spans_ns = [span_at_ns(steps, at_ns) for at_ns in (start_ns, end_ns)]
     return Component(EDGES, half, half, f"steps {max(spans_ns) / 1e6:.0f} ms apart at the window's ends")
+
+
+def pause(not_made_up_j: float, energy_j: float) -> Component | None:
+    """What a counter that paused did not make up for: the interval reaches up to it. None where that is nothing."""
+    if not_made_up_j <= 0:
+        return None
+    why = f"it stood still and made up for all but {not_made_up_j:.6g} J of what was expected"
+    return Component(PAUSE, 0.0, not_made_up_j / energy_j, why)
 
 
 def _end_j2(steps: Edges, at_ns: int, mean: float) -> float:

@@ -1,15 +1,16 @@
 """Energy from a counter: only the instants at which it stepped count, straight lines between them."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Set
+from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass
-from math import inf
+from math import fsum, inf
 
 from tcabench.energy.series import Series
 from tcabench.records import NotMetered
 from tcabench.records.energy import BROKEN_COUNTER
 from tcabench.units import NS_PER_S, seconds
 
+Expected = Callable[[int, int, float], float]
 NEAR = 2  # steps on either side of an instant that tell how evenly the counter ran there
 LONG_PAUSE = 5  # usual spacings (or updates): a pause to look at
 CAUGHT_UP = 0.5  # of what the pause must have cost; a counter that steps by less afterwards has lost energy
@@ -26,12 +27,14 @@ class Edges:
     known_ns: tuple[int, ...]
 
 
-def edges(counter: Series, update_ns: int, period_ns: int, leap_ns: Set[int] = frozenset()) -> Edges:
+def edges(
+    counter: Series, update_ns: int, period_ns: int, leap_ns: Set[int] = frozenset(), digit_j: float = 0.0
+) -> Edges:
     """The steps of a counter that was sampled.
 
     A step seen at one sample happened since the sample before it, and no longer ago than one update interval (one
-    period where that is unknown): the middle of that span is taken. The first sample is no step: nobody knows how
-    old its value was.
+    period where that is unknown) or, where that is longer, than one last digit `digit_j` took on average between the
+    two samples: the middle of that span is taken. The first sample is no step: nobody knows how old its value was.
     """
     reach_ns = update_ns or period_ns
     t_ns: list[int] = []
@@ -41,7 +44,9 @@ def edges(counter: Series, update_ns: int, period_ns: int, leap_ns: Set[int] = f
     for i in range(1, len(counter.t_ns)):
         if counter.value[i] == counter.value[i - 1]:
             continue
-        span_ns = min(counter.t_ns[i] - counter.t_ns[i - 1], reach_ns)
+        unread_ns = counter.t_ns[i] - counter.t_ns[i - 1]
+        digits = abs(counter.value[i] - counter.value[i - 1]) / digit_j if digit_j else inf
+        span_ns = min(unread_ns, max(reach_ns, int(unread_ns / max(digits, 1.0))))
         at_ns = counter.t_ns[i] - span_ns // 2
         if not t_ns or at_ns > t_ns[-1]:
             t_ns.append(at_ns)
@@ -136,14 +141,30 @@ def usual_j(steps: Edges) -> float:
     return rises[len(rises) // 2] if rises else 0.0
 
 
-def stood_still(
-    steps: Edges, start_ns: int, end_ns: int, limit_ns: int, expected_j: Callable[[int, int, float], float]
-) -> str:
+def stood_still(steps: Edges, start_ns: int, end_ns: int, limit_ns: int, expected_j: Expected) -> str:
     """Why the counter lost energy in a pause that touches [start_ns, end_ns], "" where it did not.
 
-    A pause longer than `limit_ns` (and five usual spacings) is sound as long as the step that ends it makes up for it,
+    A pause longer than `limit_ns` (and five usual spacings) passes as long as the step that ends it makes up for it,
     by at least half of `expected_j(from_ns, to_ns, rate)`, given the rate in J per ns outside the pause.
     """
+    for paused_ns, rose_j, missing_j in _pauses(steps, start_ns, end_ns, limit_ns, expected_j):
+        if rose_j < CAUGHT_UP * missing_j:
+            paused_s = seconds(paused_ns)
+            return f"the counter stood still for {paused_s:.1f} s and then rose by {rose_j:.6g} of {missing_j:.6g} J"
+    return ""
+
+
+def not_made_up_j(steps: Edges, start_ns: int, end_ns: int, limit_ns: int, expected_j: Expected) -> float:
+    """What the pauses that passed left open, in J: nobody knows whether the load drew less in them or the counter
+    lost it. Arguments as in `stood_still`."""
+    pauses = _pauses(steps, start_ns, end_ns, limit_ns, expected_j)
+    return fsum(max(0.0, missing_j - rose_j) for _, rose_j, missing_j in pauses)
+
+
+def _pauses(
+    steps: Edges, start_ns: int, end_ns: int, limit_ns: int, expected_j: Expected
+) -> Iterator[tuple[int, float, float]]:
+    """(its length in ns, what the counter rose by over it, what is expected of it) of each pause, in J."""
     first, last = max(1, bisect_right(steps.t_ns, start_ns)), bisect_left(steps.t_ns, end_ns)
     limit_ns = max(limit_ns, LONG_PAUSE * usual_ns(steps))
     for right in range(first, min(last, len(steps.t_ns) - 1) + 1):
@@ -151,11 +172,7 @@ def stood_still(
         if to_ns - from_ns <= limit_ns:
             continue
         missing_j = expected_j(from_ns, to_ns, _outside(steps, first, last, right))
-        rose_j = steps.j[right] - steps.j[right - 1]
-        if rose_j < CAUGHT_UP * missing_j:
-            paused_s = seconds(to_ns - from_ns)
-            return f"the counter stood still for {paused_s:.1f} s and then rose by {rose_j:.6g} of {missing_j:.6g} J"
-    return ""
+        yield to_ns - from_ns, steps.j[right] - steps.j[right - 1], missing_j
 
 
 def _outside(steps: Edges, first: int, last: int, pause: int) -> float:

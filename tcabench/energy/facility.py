@@ -50,10 +50,12 @@ def account(
         return None
     alone, own = bool(site.get("sut_is_all_it")), asked_cooling.own if asked_cooling else ()
     placed = {one.meter: one for one in context.alignments}
-    there = plant(channels, series, window, own, sut_energy if alone else None, placed)
-    found = _balanced(loops(channels, series, window, coolants, placed), sut_heat_reference, there.it_all)
+    frozen = {one.channel for one in context.health if one.frozen_s > 0}
+    there = plant(channels, series, window, own, sut_energy if alone else None, placed, frozen)
+    found = _balanced(loops(channels, series, window, coolants, placed, frozen), sut_heat_reference, there.it_all)
     share = energy_share(sut_energy, there.it_all, alone)
-    case = Case(sut_energy, _heat_of(found, "sut"), _heat_of(found, "plant", alone), there, window, alone, share)
+    heat, heat_all = _heat_of(found, "sut"), _heat_of(found, "plant", alone)
+    case = Case(sut_energy, heat, heat_all, there, window, alone, share, _doubt(found))
     cooled = cooling(case, asked_cooling)
     lost = None if _is_average(cooled) else loss(case, asked_loss)  # the site's meter has it already
     burdens, in_plant = [burden for burden in (cooled, lost) if burden], _in_plant(there, cooled, lost)
@@ -61,7 +63,7 @@ def account(
         it=sut_energy, it_all=there.it_all, share=share,
         cooling=cooled.energy if cooled else NO_COOLING,
         loss=lost.energy if lost else _no_loss(cooled),
-        ppue=ppue(case, burdens) if burdens else NotMetered("neither cooling nor loss is metered or declared"),
+        ppue=_ppue(case, cooled, lost),
         erf=over("1", there.reuse, in_plant), ere=over("1", less("J", in_plant, there.reuse), there.it_all),
         wue=over("L/kWh", there.water, scaled(there.it_all, 1 / J_PER_KWH, "kWh")),
         cer=over("1", case.heat_all, _cooling_in_plant(there)),
@@ -69,6 +71,7 @@ def account(
         rule="; ".join(burden.rule for burden in burdens) or "nothing is allocated",
         tier=min((burden.tier for burden in burdens), key=TIERS.index, default=TIERS[0]),
         notes=(*_notes(case, burdens, found, sut_heat_reference), *_told(context)),
+        channels=tuple(dict.fromkeys((*there.channels, *(name for loop in found for name in loop.channels)))),
     )  # fmt: skip
 
 
@@ -87,6 +90,20 @@ def total(facility: Facility) -> Value:
             if isinstance(part, NotMetered):
                 return part
     return times("J", facility.it, facility.ppue)
+
+
+def _ppue(case: Case, cooled: Burden | None, lost: Burden | None) -> Value:
+    """1 and both burdens, or the site's average that holds both: with half of them unknown nothing is told."""
+    if cooled is not None and _is_average(cooled):
+        return ppue(case, [cooled])
+    if cooled is None or lost is None:
+        return NO_COOLING if cooled is None else NO_LOSS
+    return ppue(case, [cooled, lost])
+
+
+def _doubt(found: Sequence[Loop]) -> str:
+    """Why no cooling may be shared by the heat of these loops, "" if it may."""
+    return "; ".join(f"loop {loop.heat.loop}: {loop.doubt}" for loop in found if loop.doubt)
 
 
 def _no_loss(cooled: Burden | None) -> NotMetered:
@@ -122,20 +139,19 @@ def _heat_of(found: Sequence[Loop], serves: str, alone: bool = False) -> Value:
 
 def _cooling_in_plant(there: Plant) -> Value:
     """All of the cooling's electricity in J, shared or not."""
-    parts = [part for part in (there.shared, there.own) if isinstance(part, Quantity)]
+    parts = [part for part, is_there in ((there.shared, there.has_shared), (there.own, there.has_own)) if is_there]
     return plus("J", *parts) if parts else there.shared
 
 
 def _in_plant(there: Plant, cooled: Burden | None, lost: Burden | None) -> Value:
-    """The data centre's energy in J as far as it is metered: by the site's meter, else cooling and what goes into the
-    distribution, as far as the site tells of them."""
+    """The data centre's energy in J: by the site's meter, else cooling and what goes into the distribution."""
     if isinstance(there.site, Quantity):
         return there.site
-    declared = [burden.rule for burden in (cooled, lost) if burden is not None and burden.tier == "M0"]
-    if declared:
+    if any(burden.declared for burden in (cooled, lost) if burden is not None):
         return NotMetered("the energy of the whole is declared, not measured")
-    base = there.upstream if lost is not None else there.it_all
-    return plus("J", base, _cooling_in_plant(there)) if cooled is not None else base
+    if cooled is None or lost is None:
+        return NO_COOLING if cooled is None else NO_LOSS
+    return plus("J", there.upstream, _cooling_in_plant(there))
 
 
 def _told(context: Context) -> tuple[str, ...]:

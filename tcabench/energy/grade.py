@@ -14,18 +14,24 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
+from math import sqrt
 
 from tcabench.energy import budget
 from tcabench.energy.domain import LARGEST_RESIDUAL, Metered
 from tcabench.energy.level import Level
+from tcabench.energy.rest import doubted
 from tcabench.records import Channel, Context, Instrument, Kind, Role, Window
+from tcabench.timeline.place import STATED, UNCHECKED
 from tcabench.units import seconds
 
 GRADES = ("E0", "E1", "E2", "E3", "E4", "E5", "E6", "E7")
 SHORTEST_S = 30.0
 LARGEST_LOST = 0.05  # of the window that no sound reading covers
+ROUNDING = 1e-6
 CLASS_E5, CLASS_E6 = 1.0, 0.5  # % of reading
 SYNCHRONOUS = 0.01  # of the window: how well each meter's place on the run's clock must be known for E7
+BY_WORD = ("capacity", "two-part", "declared")  # rules of cooling that rest on what the operator says
 NEEDS = f"E5 needs class {CLASS_E5:g} or better and a certificate valid on the day of the run"
 
 
@@ -66,6 +72,8 @@ def _at_best(channel: Channel, day: str) -> Earned:
         return _of_a_meter(channel, day)
     if channel.instrument is Instrument.BMC:
         return Earned("E4", f"{channel.id} is a management controller's or power supply's own figure")
+    if channel.kind not in (Kind.POWER, Kind.ENERGY):
+        return Earned("E1", f"{channel.id} is a device's own figure, not a meter's")
     if channel.kind is Kind.POWER:
         return Earned("E1", f"{channel.id} is polled power of a device")
     return Earned("E2", f"{channel.id} is a device's energy counter: over {SHORTEST_S:g} s or more, near its power")
@@ -77,23 +85,43 @@ def _of_a_meter(channel: Channel, day: str) -> Earned:
     if not 0 < channel.class_pct <= CLASS_E5:
         stated = f"of class {channel.class_pct:g}" if channel.class_pct > 0 else "of no stated class"
         return Earned("E4", f"{channel.id} is a meter {stated}: {NEEDS}")
+    if why := _unlike_its_class(channel):
+        return Earned("E4", f"{channel.id} is a meter of class {channel.class_pct:g}, but {why}: {NEEDS}")
     grade = "E6" if channel.class_pct <= CLASS_E6 else "E5"
     certificate = f"certificate {channel.certificate} of {channel.calibrated_on}, due {channel.certificate_due}"
     return Earned(grade, f"{channel.id} is a meter of class {channel.class_pct:g} with {certificate}")
 
 
+def _unlike_its_class(channel: Channel) -> str:
+    """Why the interval that is claimed of a reading is not that of its class, "" if it is: a rectangular limit has the
+    k = 2 half width 2/sqrt(3) of it, and no more than a half of that may be taken off."""
+    half = max(1 - channel.gain_low, channel.gain_high - 1)
+    limit = 2 * channel.class_pct / 100 / sqrt(3)
+    if limit / 2 * (1 - ROUNDING) <= half <= limit * (1 + ROUNDING):
+        return ""
+    return f"+-{100 * half:.3g} % is claimed of it, and the class makes it +-{100 * limit:.3g} %"
+
+
 def _no_certificate(channel: Channel, day: str) -> str:
-    """Why the channel has no certificate valid on `day`, "" if it has one. ISO dates sort as text."""
+    """Why the channel has no certificate valid on `day`, "" if it has one."""
     if not channel.certificate:
         return "no calibration certificate is named"
-    if not channel.calibrated_on or not channel.certificate_due:
-        return f"certificate {channel.certificate} has no dates of calibration and expiry"
-    if not day:
+    calibrated, due = _day(channel.calibrated_on), _day(channel.certificate_due)
+    if not calibrated or not due or due < calibrated:
+        return f"certificate {channel.certificate} has no dates of calibration and expiry, the one before the other"
+    if not (today := _day(day)):
         return "the day of the run is not known"
-    if not channel.calibrated_on <= day <= channel.certificate_due:
+    if not calibrated <= today <= due:
         span = f"from {channel.calibrated_on} to {channel.certificate_due}"
         return f"certificate {channel.certificate} is valid {span}, and the run was on {day}"
     return ""
+
+
+def _day(text: str) -> date | None:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        return None
 
 
 def grade(level: Level, window: Window, context: Context) -> Earned:
@@ -105,7 +133,7 @@ def grade(level: Level, window: Window, context: Context) -> Earned:
     found = worst(earned)
     if found.grade == "E2" and all(one.grade == "E2" for one in earned):
         found = Earned("E2", _why_e2(level.metered, window_s))
-    return _with_rest(level, found) if level.is_modelled else found
+    return _with_rest(level, found, context.day) if level.is_modelled else found
 
 
 def of_domain(one: Metered, window_s: float, day: str, lost: Mapping[str, float]) -> Earned:
@@ -168,10 +196,10 @@ def _why_e2(metered: Sequence[Metered], window_s: float) -> str:
     return why
 
 
-def _with_rest(level: Level, found: Earned) -> Earned:
-    everything = [*level.metered, *(one for one, _ in level.held)]
-    if all(one.source.channel.instrument is not Instrument.CPU for one in everything):
-        return found.at_most("E1", "the rest of the node is modelled with no processor counters beside the devices'")
+def _with_rest(level: Level, found: Earned, day: str) -> Earned:
+    channels = [one.source.channel for one in (*level.metered, *(one for one, _ in level.held))]
+    if why := doubted(level.rest, channels, day):
+        return found.at_most("E1", why)
     if found.grade != "E2":
         return found
     return Earned("E3", f"{found.why}; the rest of the node by a measured model ({level.rest.source})")
@@ -179,12 +207,15 @@ def _with_rest(level: Level, found: Earned) -> Earned:
 
 def synchronous(channels: Sequence[Channel], window: Window, context: Context) -> str:
     """Why the meters of `channels` are not synchronous, "" if they are: each is known on the run's clock to 1 % of the
-    window."""
+    window, and not by the bare word of a clock that nothing was held against."""
     errors = {one.meter: one.error_ns for one in context.alignments}
+    unchecked = {one.meter for one in context.alignments if one.method == STATED and UNCHECKED in one.why}
     limit_ns = SYNCHRONOUS * (window.end_ns - window.start_ns)
     for meter in dict.fromkeys(channel.meter for channel in channels):
         if meter not in errors:
             return f"it is not known how meter {meter} lies on the run's clock"
+        if meter in unchecked:
+            return f"meter {meter} only states its time: {UNCHECKED}"
         if errors[meter] > limit_ns:
             known, limit = f"{errors[meter] / 1e9:.3g} s", f"{limit_ns / 1e9:.3g} s"
             return f"meter {meter} is known on the run's clock to {known}, E7 allows {limit}"
@@ -200,20 +231,39 @@ def grade_of_facility(
     context: Context,
 ) -> Earned:
     """The grade of a facility's energy: E7 where the load has earned E5, every meter of cooling and of what feeds the
-    distribution can, there is one of each, and all are synchronous; else that of the worst of them.
+    distribution can, there is one of each, and all are synchronous; else that of the worst of them. Where others share the plant, so
+    do the meters of all IT, and by rule heat the sensors of its loops; shares by a declared capacity are E4 at most.
 
     `own`: the load's channels; `channels`: all. `tier` as in `Facility`: what is declared (M0) or a mean of the site
     (M1) is an estimate."""
     if tier in ("M0", "M1"):
         return Earned("E0", f"cooling and loss are of tier {tier}: not measured for this system, an estimate is in it")
-    around = [c for c in channels if c.role in (Role.COOLING, Role.UPSTREAM) and c.kind in (Kind.POWER, Kind.ENERGY)]
-    domains = [[c for c in around if c.domain == name] for name in dict.fromkeys(c.domain for c in around)]
-    found = worst([sut, *(_of_the_plant(domain, context) for domain in domains)])
+    alone, rule = bool(context.site.get("sut_is_all_it")), (context.site.get("cooling") or {}).get("rule")
+    needed = [Role.COOLING, Role.UPSTREAM] if alone else [Role.COOLING, Role.UPSTREAM, Role.IT]
+    around = [c for c in channels if c.role in needed and c.kind in (Kind.POWER, Kind.ENERGY)]
+    groups = [
+        [c for c in around if (c.role, c.domain) == it] for it in dict.fromkeys((c.role, c.domain) for c in around)
+    ]
+    sensors = [c for c in channels if _is_of_a_loop(c)] if rule == "heat" and not alone else []
+    graded = [_of_the_plant(one, context) for one in (*groups, *([c] for c in sensors))]
+    found = worst([sut, *graded])
+    if rule in BY_WORD and not alone:
+        found = found.at_most("E4", f"cooling is shared by the rule {rule}, which rests on figures that are declared")
     if found.place < GRADES.index("E5"):
         return found
-    missing = [role.value for role in (Role.COOLING, Role.UPSTREAM) if all(c.role is not role for c in around)]
-    why = f"no meter of {' or of '.join(missing)}" if missing else synchronous([*own, *around], window, context)
+    missing = [role.value for role in needed if all(c.role is not role for c in around)]
+    missing += ["a coolant loop"] if rule == "heat" and not alone and not sensors else []
+    everything = [*own, *around, *sensors]
+    why = f"no meter of {' or of '.join(missing)}" if missing else synchronous(everything, window, context)
     if why:
         return Earned(found.grade, f"{found.why}; E7 is not reached: {why}")
     limit = f"each known on the run's clock to {100 * SYNCHRONOUS:g} % of the window"
-    return Earned("E7", f"load, cooling and what feeds the distribution by meters of {found.grade} or better, {limit}")
+    what = "load, cooling and what feeds the distribution" if alone else "load, all IT, cooling and its feed"
+    return Earned("E7", f"{what} by meters of {found.grade} or better, {limit}")
+
+
+def _is_of_a_loop(channel: Channel) -> bool:
+    """Whether a coolant loop's heat may rest on it, or does."""
+    if channel.kind in (Kind.HEAT, Kind.HEAT_ENERGY):
+        return channel.role not in (Role.REUSE, Role.INFO)
+    return channel.role in (Role.SUPPLY, Role.RETURN, Role.FLOW) and channel.kind in (Kind.TEMPERATURE, Kind.FLOW)

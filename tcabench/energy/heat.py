@@ -5,16 +5,15 @@ that counts only if flow and temperatures cannot be had: some devices' own figur
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from math import fsum, sqrt
 from typing import TypeVar
 
 from tcabench.energy import budget
 from tcabench.energy.boundary import Domain
-from tcabench.energy.domain import Track
 from tcabench.energy.fluids import FLUIDS, Fluid, constant
-from tcabench.energy.plant import NOT_PLACED
+from tcabench.energy.plant import NOT_PLACED, Readings
 from tcabench.energy.series import Series
 from tcabench.energy.trapezoid import gap_limit_ns, gaps, power_at, uncovered_ns
 from tcabench.records import Alignment, Channel, Heat, Kind, NotMetered, Quantity, Role, Value, Window
@@ -31,11 +30,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Loop:
-    """One loop's heat, whom it serves ("sut" or "plant"), and what else is to be said."""
+    """One loop's heat, whom it serves ("sut" or "plant"), and what else is to be said. `doubt` says why nothing may be
+    shared by this heat, "" if it may; `channels` are those that it was taken from."""
 
     heat: Heat
     serves: str
     notes: tuple[str, ...]
+    doubt: str = ""
+    channels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +58,13 @@ def loops(
     window: Window,
     coolants: Mapping[str, Coolant],
     placed: Mapping[str, Alignment] = NOT_PLACED,
+    frozen: Collection[str] = (),
 ) -> tuple[Loop, ...]:
-    """Every loop that has channels or stands in the site, by name. Heat in J, flow in L/min, rise in K."""
+    """Every loop that has channels or stands in the site, by name. Heat in J, flow in L/min, rise in K. `placed` and
+    `frozen` as in `Readings`."""
+    readings = Readings(series, window, placed, frozen)
     names = sorted({channel.domain for channel in channels if _tells(channel)} | set(coolants))
-    return tuple(
-        _loop(name, [c for c in channels if c.domain == name], series, window, coolants.get(name), placed)
-        for name in names
-    )
+    return tuple(_loop(name, [c for c in channels if c.domain == name], readings, coolants.get(name)) for name in names)
 
 
 def _is_heat(channel: Channel) -> bool:
@@ -78,27 +80,23 @@ def _tells(channel: Channel) -> bool:
     )  # fmt: skip
 
 
-def _loop(
-    name: str,
-    channels: Sequence[Channel],
-    series: Mapping[str, Series],
-    window: Window,
-    coolant: Coolant | None,
-    placed: Mapping[str, Alignment],
-) -> Loop:
+def _loop(name: str, channels: Sequence[Channel], readings: Readings, coolant: Coolant | None) -> Loop:
     serves = coolant.serves if coolant else "sut"
     heats = [channel for channel in channels if _is_heat(channel)]
-    told = _told(name, [channel for channel in heats if _tells(channel)], series, window, placed)
-    sensors = _sensors(name, channels, series, window)
+    told, by = _told(name, [channel for channel in heats if _tells(channel)], readings)
+    sensors = _sensors(name, channels, readings.series, readings.window)
     if not isinstance(sensors, NotMetered):
-        found = _found(name, sensors, window, coolant)
-        if isinstance(found.heat, Quantity) or isinstance(told, NotMetered):
-            return Loop(found, serves, _disagreement(name, found.heat, _told(name, heats, series, window, placed)))
-        sensors = found.heat if isinstance(found.heat, NotMetered) else NotMetered("")
+        found, used = _found(name, sensors, readings.window, coolant), tuple(one.id for one, _ in sensors.all())
+        if isinstance(found.heat, Quantity):
+            notes = _disagreement(name, found.heat, _told(name, heats, readings)[0])
+            return Loop(found, serves, notes, found.why, used)
+        if isinstance(told, NotMetered):
+            return Loop(found, serves, ())
+        sensors = found.heat
     if isinstance(told, NotMetered):
         return Loop(_nothing(name, "", sensors), serves, ())
     why = f"as the device tells it: {sensors.why}"
-    return Loop(Heat(name, told, sensors, sensors, "not asked", None, why), serves, ())
+    return Loop(Heat(name, told, sensors, sensors, "not asked", None, why), serves, (), channels=by)
 
 
 def _nothing(name: str, fluid: str, why: NotMetered) -> Heat:
@@ -265,24 +263,18 @@ def _flow_rel(channel: Channel, coolant: Coolant, mean_flow: float) -> tuple[flo
     return sqrt(down * down + step * step), sqrt(up * up + step * step)
 
 
-def _told(
-    name: str,
-    channels: Sequence[Channel],
-    series: Mapping[str, Series],
-    window: Window,
-    placed: Mapping[str, Alignment] = NOT_PLACED,
-) -> Value:
-    """The heat as a device of the loop tells it, by its counter or the integral of its heat flow."""
+def _told(name: str, channels: Sequence[Channel], readings: Readings) -> tuple[Value, tuple[str, ...]]:
+    """(heat as a device of the loop tells it, by its counter or the integral of its heat flow; from which channel)."""
     able = {kind: [c for c in channels if c.kind is kind] for kind in (Kind.HEAT_ENERGY, Kind.HEAT)}
     best = {
         kind: min(found, key=lambda c: (c.gain_high - c.gain_low, c.id), default=None) for kind, found in able.items()
     }
     if best[Kind.HEAT_ENERGY] is None and best[Kind.HEAT] is None:
-        return NotMetered(f"loop {name} has no heat meter")
-    domain = Domain(name, best[Kind.HEAT_ENERGY], best[Kind.HEAT])
-    metered = Track(domain, series, placed).over(window.start_ns, window.end_ns)
-    energy = metered.energy_j
-    return energy if isinstance(energy, NotMetered) else budget.quantity(energy, metered.components, "J")
+        return NotMetered(f"loop {name} has no heat meter"), ()
+    metered = readings.of(Domain(name, best[Kind.HEAT_ENERGY], best[Kind.HEAT]))
+    if isinstance(metered.energy_j, NotMetered):
+        return metered.energy_j, ()
+    return budget.quantity(metered.energy_j, metered.components, "J"), (metered.source.channel.id,)
 
 
 def _disagreement(name: str, heat: Value, told: Value) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from math import fsum
 
 from tcabench.energy import budget
 from tcabench.energy.boundary import domains_inside, domains_of, held_by
-from tcabench.energy.domain import Metered, Track
+from tcabench.energy.domain import ZERO, Metered, Track
 from tcabench.energy.rest import NO_REST, Rest, parts_of_node, rest_of_node
 from tcabench.energy.series import Series
 from tcabench.records import Channel, Component, Context, DomainEnergy, NotMetered, Quantity, Value, Window
@@ -59,15 +59,18 @@ def level(
         domains, rest = domains_of(parts), said
     alignments = {one.meter: one for one in context.alignments}
     frozen = {one.channel for one in context.health if one.frozen_s > 0}
-    tracks = {domain.name: Track(domain, series, alignments, frozen) for domain in domains}
+    several = len(domains) > 1
+    tracks = {one.name: Track(one, series, alignments, frozen, may_be_zero=several) for one in domains}
     if window.start_ns >= window.end_ns:
         return Level(boundary, tuple(tracks.values()), (), (), rest, NotMetered("the window is empty"), ())
     metered = {name: track.over(window.start_ns, window.end_ns) for name, track in tracks.items()}
-    parents = {channel.domain: channel.inside for channel in channels if channel.inside}
+    parents = {domain.name: domain.inside for domain in domains if domain.inside}
     able = {name: not isinstance(one.energy_j, NotMetered) for name, one in metered.items()}
     holders = held_by(parents, able)
     counted = tuple(one for name, one in metered.items() if name not in holders)
     total, components = summed(counted, window.start_ns, window.end_ns, rest, nothing_there(channels, boundary))
+    if why := _overfull(metered, holders):
+        total, components = NotMetered(why), ()
     return Level(
         boundary,
         tuple(track for name, track in tracks.items() if name not in holders),
@@ -88,7 +91,10 @@ def summed(
     if holes or not metered:
         return NotMetered("; ".join(holes) or why_none), ()
     parts = [(one.energy_j, one.components) for one in metered if not isinstance(one.energy_j, NotMetered)]
-    components, metered_j = budget.added(parts), fsum(energy_j for energy_j, _ in parts)
+    metered_j = fsum(energy_j for energy_j, _ in parts)
+    if not metered_j > 0:
+        return NotMetered("every meter reads 0: whatever runs draws power, so these meters read nothing"), ()
+    components = (*budget.added(parts), *_zeros(metered, metered_j))
     if rest is NO_REST:
         return budget.quantity(metered_j, components, "J"), components
     span_s = seconds(end_ns - start_ns)
@@ -97,6 +103,30 @@ def summed(
     ours = [Component(c.name, c.down_rel * carried, c.up_rel * carried, c.source) for c in components]
     whole = (*ours, rest.component(metered_j, span_s))
     return budget.quantity(total_j, whole, "J"), whole
+
+
+def _zeros(metered: Sequence[Metered], metered_j: float) -> tuple[Component, ...]:
+    """What meters that read 0 may have missed, relative to the sum: up only."""
+    zeros = [one for one in metered if one.energy_j == 0]
+    if not zeros:
+        return ()
+    up_rel = fsum(one.zero_up_j for one in zeros) / metered_j
+    return (Component(ZERO, 0.0, up_rel, "below the last digit of " + ", ".join(one.domain for one in zeros)),)
+
+
+def _overfull(metered: Mapping[str, Metered], holders: Mapping[str, str]) -> str:
+    """Why one domain cannot hold what is said to be inside of it, "" if each can: its parts draw more than it does."""
+    for holder in dict.fromkeys(holders.values()):
+        inside = [metered[name] for name, above in holders.items() if above == holder]
+        parts, _ = summed([one for one in inside if not isinstance(one.energy_j, NotMetered)], 0, 0)
+        whole = metered[holder].value()
+        if isinstance(parts, Quantity) and isinstance(whole, Quantity) and parts.low > whole.high:
+            names = ", ".join(one.domain for one in inside)
+            return (
+                f"{holder} reads {whole.value:.6g} J, and what is said to be inside of it ({names}) {parts.value:.6g} "
+                "J: more than both intervals allow, so correct inside= or the meter"
+            )
+    return ""
 
 
 def mean_power(energy: Value, span_s: float) -> Value:

@@ -5,7 +5,8 @@ around it: a last digit that wavers, a stray reading (the old level returns at o
 Assistant issue 68862, where a 0 in between became 53 MWh), a wrap at the known modulus, or a reset.
 """
 
-from collections.abc import Iterator, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import fsum
@@ -152,8 +153,29 @@ class _Walk:
         behind = [(-self.counter.t_ns[self.kept[k]], -self.value[k]) for k in range(until - 1, -1, -1)[:AHEAD]]
         ahead = [(self.counter.t_ns[k], self.counter.value[k]) for k in range(after, len(self.counter.t_ns))[:AHEAD]]
         paces = [*_changes(behind), *_changes(ahead)]
-        rates = [fsum(rises) / span_ns for rises, span_ns in paces if span_ns > 0]
-        return _Pace(max((max(rises) for rises, _ in paces), default=0.0), max(rates, default=0.0))
+        return _Pace(max((max(rises) for rises, _ in paces), default=0.0), _fastest(paces))
+
+
+def unsure_wraps(series: Series, modulus: float, start_ns: int, end_ns: int) -> Iterator[tuple[int, int, float]]:
+    """(from, to, by how much it rose) of each span between two readings that touches [start_ns, end_ns] and in which
+    a counter went on by more than half its modulus at the pace around it: it may have wrapped more often than seen."""
+    points = list(zip(series.t_ns, series.value, strict=True))
+    fastest = _fastest((([b - a], t1 - t0) for (t0, a), (t1, b) in pairwise(points)))
+    for right in range(
+        max(1, bisect_right(series.t_ns, start_ns)), min(bisect_left(series.t_ns, end_ns) + 1, len(points))
+    ):
+        (from_ns, before), (to_ns, after) = points[right - 1], points[right]
+        if 2 * fastest * (to_ns - from_ns) <= modulus:
+            continue
+        behind = [(-t_ns, -value) for t_ns, value in points[max(0, right - AHEAD) : right][::-1]]
+        pace = _fastest([*_changes(behind), *_changes(points[right : right + AHEAD])])
+        if 2 * pace * (to_ns - from_ns) > modulus:
+            yield from_ns, to_ns, after - before
+
+
+def _fastest(paces: Iterable[tuple[list[float], int]]) -> float:
+    """The highest mean rate per ns among rises and the time they took; 0 where there is none."""
+    return max((fsum(rises) / span_ns for rises, span_ns in paces if span_ns > 0), default=0.0)
 
 
 def _changes(points: Sequence[tuple[int, float]]) -> Iterator[tuple[list[float], int]]:

@@ -1,15 +1,16 @@
 """What the meters of the plant read over the window, summed by role."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import fsum
 from types import MappingProxyType
 
 from tcabench.energy import budget
-from tcabench.energy.boundary import Domain
+from tcabench.energy.arithmetic import less
+from tcabench.energy.boundary import Domain, held_by
 from tcabench.energy.domain import Metered, Track
 from tcabench.energy.series import Series
-from tcabench.records import Alignment, Channel, Kind, NotMetered, Role, Value, Window
+from tcabench.records import Alignment, Channel, Kind, NotMetered, Quantity, Role, Value, Window
 
 COUNTERS = (Kind.ENERGY, Kind.HEAT_ENERGY, Kind.WATER)
 NOT_PLACED: Mapping[str, Alignment] = MappingProxyType({})
@@ -25,9 +26,61 @@ KINDS = {
 
 
 @dataclass(frozen=True, slots=True)
+class Readings:
+    """What was read over one window. `placed`: meter -> how it was put on the run's clock; `frozen`: channels of which
+    frozen readings were left out."""
+
+    series: Mapping[str, Series]
+    window: Window
+    placed: Mapping[str, Alignment]
+    frozen: Collection[str]
+
+    def of(self, domain: Domain) -> Metered:
+        """The energy of a domain over the window."""
+        track = Track(domain, self.series, self.placed, self.frozen)
+        return track.over(self.window.start_ns, self.window.end_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """A sum over the window in J (water: L) and the channels it was taken from. `there`: whether there is a meter for
+    it at all."""
+
+    value: Value
+    channels: tuple[str, ...] = ()
+    there: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Meters:
+    """The domains of one role, and for those whose energy another one holds already, which one."""
+
+    metered: Mapping[str, Metered]
+    holders: Mapping[str, str]
+
+    def above(self, name: str) -> tuple[str, ...]:
+        """The domains that hold `name`, from the nearest outwards."""
+        found = [name]
+        while found[-1] in self.holders:
+            found.append(self.holders[found[-1]])
+        return tuple(found[1:])
+
+    def total(self, names: Iterable[str], unit: str) -> Total:
+        """The sum of the named domains. NotMetered as soon as one of them is."""
+        some = [self.metered[name] for name in names]
+        holes = [f"{one.domain}: {one.energy_j.why}" for one in some if isinstance(one.energy_j, NotMetered)]
+        if holes:
+            return Total(NotMetered("; ".join(holes)))
+        parts = [(one.energy_j, one.components) for one in some if not isinstance(one.energy_j, NotMetered)]
+        value = budget.quantity(fsum(value for value, _ in parts), budget.added(parts), unit)
+        return Total(value, tuple(one.source.channel.id for one in some))
+
+
+@dataclass(frozen=True, slots=True)
 class Plant:
     """Sums over the window in J, water in L; NotMetered says which meter is missing or failed. `own` is the part of
-    the cooling that serves the system under test alone, `shared` the rest."""
+    the cooling that serves the system under test alone, `shared` the rest; `has_own` and `has_shared` say whether
+    there are meters of either. `channels` are those that the sums were taken from."""
 
     it_all: Value
     upstream: Value
@@ -37,6 +90,9 @@ class Plant:
     reuse: Value
     water: Value
     roles: frozenset[Role]
+    has_own: bool
+    has_shared: bool
+    channels: tuple[str, ...]
 
 
 def plant(
@@ -46,59 +102,107 @@ def plant(
     own: Collection[str],
     all_it: Value | None,
     placed: Mapping[str, Alignment] = NOT_PLACED,
+    frozen: Collection[str] = (),
 ) -> Plant:
     """The plant's sums. `own` names domains of cooling meters; `all_it` is the energy of all IT in J where that is
-    known otherwise: the system under test is all there is. `placed`: meter -> how it was put on the run's clock."""
-
-    def total(able: Sequence[Channel], role: Role) -> Value:
-        return total_of(able, series, window, role, placed)
-
-    cooling = [channel for channel in channels if channel.role is Role.COOLING]
-    metered = [channel for channel in channels if channel.kind in KINDS.get(channel.role, ())]
+    known otherwise: the system under test is all there is. `placed` and `frozen` as in `Readings`."""
+    readings = Readings(series, window, placed, frozen)
+    found = {role: _total(channels, role, readings) for role in KINDS if role is not Role.COOLING}
+    if all_it is not None:
+        found[Role.IT] = Total(all_it)
+    mine, rest = _cooling(channels, own, readings)
     return Plant(
-        it_all=all_it or total(channels, Role.IT),
-        upstream=total(channels, Role.UPSTREAM),
-        own=total([channel for channel in cooling if channel.domain in own], Role.COOLING),
-        shared=total([channel for channel in cooling if channel.domain not in own], Role.COOLING),
-        site=total(channels, Role.SITE),
-        reuse=total(channels, Role.REUSE),
-        water=total(channels, Role.WATER),
-        roles=frozenset(channel.role for channel in metered),
-    )
+        it_all=found[Role.IT].value, upstream=found[Role.UPSTREAM].value, own=mine.value, shared=rest.value,
+        site=found[Role.SITE].value, reuse=found[Role.REUSE].value, water=found[Role.WATER].value,
+        roles=frozenset(channel.role for channel in channels if channel.kind in KINDS.get(channel.role, ())),
+        has_own=mine.there, has_shared=rest.there,
+        channels=tuple(sorted({name for one in (*found.values(), mine, rest) for name in one.channels})),
+    )  # fmt: skip
 
 
-def total_of(
-    channels: Sequence[Channel],
-    series: Mapping[str, Series],
-    window: Window,
-    role: Role,
-    placed: Mapping[str, Alignment],
-) -> Value:
-    """The sum of what the meters of `role` count over the window, in J or (water) L, each domain once and none whose
-    energy another one already holds. NotMetered as soon as one of them is."""
+def _total(channels: Sequence[Channel], role: Role, readings: Readings) -> Total:
+    """The sum of what the meters of `role` count, each domain once and none whose energy another one holds."""
+    meters = _meters(channels, role, readings)
+    if isinstance(meters, NotMetered):
+        return Total(meters)
+    outermost = [name for name in meters.metered if name not in meters.holders]
+    return meters.total(outermost, "L" if role is Role.WATER else "J")
+
+
+def _cooling(channels: Sequence[Channel], own: Collection[str], readings: Readings) -> tuple[Total, Total]:
+    """(what serves the system under test alone, the rest). A meter of `own` within one of the rest is taken out of it;
+    whatever lies within one of `own` is part of that."""
+    meters = _meters(channels, Role.COOLING, readings)
+    if isinstance(meters, NotMetered):
+        there = any(channel.role is Role.COOLING and channel.kind in KINDS[Role.COOLING] for channel in channels)
+        return Total(meters, there=False), Total(meters, there=there)
+    mine = [name for name in meters.metered if name in own and not set(own) & set(meters.above(name))]
+    rest = [name for name in meters.metered if name not in own and name not in meters.holders]
+    none = Total(NotMetered("no meter has the role cooling"), there=False)
+    alone = meters.total(mine, "J") if mine else none
+    within = [name for name in mine if name in meters.holders]
+    shared = meters.total(rest, "J") if rest else none
+    return alone, _without(shared, meters.total(within, "J"), within) if within else shared
+
+
+def _without(shared: Total, part: Total, names: Sequence[str]) -> Total:
+    """The shared meters less the domains `names` within them, which `part` sums up."""
+    left = less("J", shared.value, part.value)
+    if isinstance(left, Quantity) and left.value < 0:
+        left = NotMetered(f"{', '.join(names)} reads more than the cooling that it is inside of")
+    if isinstance(left, Quantity):
+        left = Quantity(left.value, max(0.0, left.low), left.high, left.unit)
+    return Total(left, shared.channels + part.channels if isinstance(left, Quantity) else ())
+
+
+def _meters(channels: Sequence[Channel], role: Role, readings: Readings) -> Meters | NotMetered:
+    """The domains of `role`, each once. NotMetered where there is none, or where what is inside of what cannot be."""
     able = [channel for channel in channels if channel.role is role and channel.kind in KINDS[role]]
-    names = sorted({channel.domain for channel in able if channel.inside not in {c.domain for c in able}})
+    names = sorted({channel.domain for channel in able})
     if not names:
         return NotMetered(f"no meter has the role {role.value}")
-    metered = [_metered(name, able, series, window, placed) for name in names]
-    holes = [f"{one.domain}: {one.energy_j.why}" for one in metered if isinstance(one.energy_j, NotMetered)]
-    if holes:
-        return NotMetered("; ".join(holes))
-    parts = [(one.energy_j, one.components) for one in metered if not isinstance(one.energy_j, NotMetered)]
-    unit = "L" if role is Role.WATER else "J"
-    return budget.quantity(fsum(value for value, _ in parts), budget.added(parts), unit)
+    parents = _parents(channels, able)
+    if isinstance(parents, NotMetered):
+        return parents
+    metered = {name: readings.of(_domain(name, able)) for name in names}
+    holders = held_by(parents, {name: not isinstance(one.energy_j, NotMetered) for name, one in metered.items()})
+    if why := next(filter(None, (_outgrown(metered[name], metered[holders[name]]) for name in holders)), ""):
+        return NotMetered(why)
+    return Meters(metered, holders)
 
 
-def _metered(
-    name: str,
-    able: Sequence[Channel],
-    series: Mapping[str, Series],
-    window: Window,
-    placed: Mapping[str, Alignment],
-) -> Metered:
+def _parents(channels: Sequence[Channel], able: Sequence[Channel]) -> dict[str, str] | NotMetered:
+    """domain -> the one it is inside of: one channel that says so speaks for its domain. Domains of other roles may
+    stand between two of `able`. NotMetered where a domain is inside of itself, or of two."""
+    names = {channel.domain for channel in able}
+    said = sorted({(channel.domain, channel.inside) for channel in able if channel.inside})
+    parents = {c.domain: c.inside for c in channels if c.inside and c.domain not in names} | dict(said)
+    for name, inside in said:
+        if parents[name] != inside:
+            return NotMetered(f"{name} is said to be inside {inside} and inside {parents[name]}: give one inside=")
+    for name in sorted(names):
+        chain = [name]
+        while (above := parents.get(chain[-1], "")) and above not in chain:
+            chain.append(above)
+        if above:
+            way = " inside ".join((*chain, above))
+            return NotMetered(f"{way}: that is a circle, and what is counted once cannot be told; correct inside=")
+    return parents
+
+
+def _outgrown(part: Metered, holder: Metered) -> str:
+    """Why `part` cannot be inside `holder`: it reads more than both intervals allow. "" if it can."""
+    if isinstance(part.energy_j, NotMetered) or isinstance(holder.energy_j, NotMetered):
+        return ""
+    inner = budget.quantity(part.energy_j, part.components, "J")
+    if inner.low <= budget.quantity(holder.energy_j, holder.components, "J").high:
+        return ""
+    return f"{part.domain} is said to be inside {holder.domain}, but reads more than it"
+
+
+def _domain(name: str, able: Sequence[Channel]) -> Domain:
     mine = [channel for channel in able if channel.domain == name]
-    domain = Domain(name, _best(mine, COUNTERS), _best(mine, RATES))
-    return Track(domain, series, placed).over(window.start_ns, window.end_ns)
+    return Domain(name, _best(mine, COUNTERS), _best(mine, RATES))
 
 
 def _best(channels: Sequence[Channel], kinds: Collection[Kind]) -> Channel | None:

@@ -1,16 +1,16 @@
 """The two ways to an energy: a counter's steps, or the integral of power. Each knows its own uncertainty."""
 
 from collections.abc import Callable
-from math import inf
+from math import inf, sqrt
 from typing import Protocol
 
 from tcabench.energy import budget
-from tcabench.energy.counter import counted_j, edges, energy_at, stood_still, usual_j, usual_ns
-from tcabench.energy.mend import mended
+from tcabench.energy.counter import counted_j, edges, energy_at, not_made_up_j, stood_still, usual_j, usual_ns
+from tcabench.energy.mend import mended, unsure_wraps
 from tcabench.energy.sampling import sampling
 from tcabench.energy.series import Series
 from tcabench.energy.trapezoid import gap_limit_ns, gaps, integral_j, uncovered_ns
-from tcabench.records import Alignment, Channel, Component, NotMetered
+from tcabench.records import Alignment, Channel, Component, Instrument, NotMetered
 from tcabench.units import seconds
 
 MARKER, HOST = "load marker", "host clock"
@@ -76,7 +76,9 @@ class ByCounter:
         sound = mended(_later(series, moved_ns), channel.modulus, channel.resolution)
         self.channel, self.series, self.notes = channel, sound.series, sound.notes
         self._alignment, self._drawn_j, self._was_frozen = alignment, drawn_j, was_frozen
-        self._steps = edges(sound.series, channel.update_ns, channel.period_ns, sound.leap_ns)
+        seen = edges(sound.series, channel.update_ns, channel.period_ns, sound.leap_ns)
+        digit_j = budget.shown_j(channel, seen)
+        self._steps = edges(sound.series, channel.update_ns, channel.period_ns, sound.leap_ns, digit_j)
         self._pause_ns = max(gap_limit_ns(channel.period_ns), 5 * channel.update_ns)
         self._reach_ns = max(gap_limit_ns(channel.period_ns, channel.update_ns), 2 * usual_ns(self._steps))
         in_single_digits = 0 < usual_j(self._steps) <= SINGLE_DIGITS * channel.resolution
@@ -90,6 +92,8 @@ class ByCounter:
             return NotMetered(f"{self.channel.id}: {counted.why}")
         if why := stood_still(self._steps, start_ns, end_ns, self._pause_ns, self._expected_j):
             return NotMetered(f"{self.channel.id}: {why}")
+        if why := self._overrun(start_ns, end_ns):
+            return NotMetered(f"{self.channel.id}: {why}")
         return counted if 0 < counted < inf else _nothing(self.channel)
 
     def part_j(self, start_ns: int, end_ns: int) -> float:
@@ -98,11 +102,13 @@ class ByCounter:
     def components(self, start_ns: int, end_ns: int, energy_j: float) -> tuple[Component, ...]:
         swing_w = budget.counter_swing_w(self._steps, start_ns, end_ns)
         placed = budget.alignment(self._alignment, swing_w, energy_j)
+        open_j = not_made_up_j(self._steps, start_ns, end_ns, self._pause_ns, self._expected_j)
+        paused = budget.pause(open_j, energy_j)
         return (
             budget.gain(self.channel),
             budget.last_digit_j(self.channel, self._steps, start_ns, end_ns, energy_j),
             budget.counter_edges(self._steps, start_ns, end_ns, energy_j),
-            *((placed,) if placed else ()),
+            *(part for part in (placed, paused) if part),
             budget.clock(self.series, start_ns, end_ns, 1.0, rate=False),
         )
 
@@ -114,6 +120,18 @@ class ByCounter:
             return drawn_j
         was_read = not gaps(self.series, from_ns, to_ns, self._pause_ns)[0]
         return rate * (to_ns - from_ns) if was_read or self._was_frozen else 0.0
+
+    def _overrun(self, start_ns: int, end_ns: int) -> str:
+        """Why nobody knows how often the counter wrapped unseen, "" where its readings or those of power tell."""
+        modulus = self.channel.modulus
+        for from_ns, to_ns, rose_j in unsure_wraps(self.series, modulus, start_ns, end_ns) if modulus > 0 else ():
+            drawn_j = self._drawn_j(from_ns, to_ns)
+            if drawn_j is None or 2 * abs(drawn_j - rose_j) > modulus:
+                return (
+                    f"the counter wraps at {modulus:g} J and was not read for {seconds(to_ns - from_ns):.3f} s, in "
+                    "which it may have wrapped more often than seen: read it more often"
+                )
+        return ""
 
     def _unread(self, start_ns: int, end_ns: int) -> str:
         """Why the readings do not reach both ends, "" if they do: a step that nobody saw may have come there."""
@@ -196,6 +214,27 @@ def documented_delay_ns(channel: Channel) -> int:
 
 def _later(series: Series, by_ns: int) -> Series:
     return Series(tuple(t_ns + by_ns for t_ns in series.t_ns), series.read_ns, series.value) if by_ns else series
+
+
+def zero_up_j(power: ByIntegral, start_ns: int, end_ns: int) -> float | None:
+    """What a meter that reads exactly 0 W from `start_ns` to `end_ns` may have missed in J: its last digit, which may
+    be cut off, as a rectangular limit (k = 2). None where it reads something or too seldom, is not an outer meter
+    (chips that run draw power), or states no last digit, so that nobody knows how near to nothing 0 is."""
+    channel, series = power.channel, power.series
+    if (
+        channel.instrument not in (Instrument.METER, Instrument.BMC)
+        or channel.is_estimate
+        or not channel.resolution > 0
+    ):
+        return None
+    limit_ns = gap_limit_ns(channel.period_ns, channel.update_ns)
+    if gaps(series, start_ns, end_ns, limit_ns)[0] or uncovered_ns(series, start_ns, end_ns) >= end_ns - start_ns:
+        return None
+    if any(w for t_ns, w in zip(series.t_ns, series.value, strict=True) if start_ns <= t_ns <= end_ns):
+        return None
+    if integral_j(series, start_ns, end_ns) != 0:
+        return None
+    return 2 / sqrt(3) * channel.resolution * seconds(end_ns - start_ns)
 
 
 def _nothing(channel: Channel) -> NotMetered:

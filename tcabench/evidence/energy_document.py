@@ -90,6 +90,7 @@ def _facility(facility: Facility) -> dict[str, Any]:
         "rule": facility.rule,
         "tier": facility.tier,
         "notes": list(facility.notes),
+        "channels": list(facility.channels),
     }
 
 

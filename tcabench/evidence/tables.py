@@ -146,6 +146,8 @@ def _channel(row: Any) -> Channel:
         value = row[field.name]
         if not isinstance(value, _types(field.name)) or (isinstance(value, bool) != (field.name in FLAGS)):
             raise TypeError(f"{field.name} is {value!r}")
+    if not 0 <= row["gain_low"] <= row["gain_high"] or row["class_pct"] < 0:
+        raise ValueError("gain_low to gain_high and class_pct are no interval and no class of a meter")
     named = {"kind": Kind(row["kind"]), "role": Role(row["role"]), "instrument": Instrument(row["instrument"])}
     return Channel(**{**row, **named})
 

@@ -187,6 +187,8 @@ def _accuracy(address: Address, point: Point) -> tuple[float, str]:
     """Only power and energy carry the class that the operator states; the rest keep their own."""
     if "class" in address.options and point.kind in (Kind.POWER, Kind.ENERGY, Kind.HEAT, Kind.HEAT_ENERGY):
         class_pct = address.number("class", point.class_pct, 0.0, 100.0)
+        if not class_pct > 0:
+            raise UsageError(f"{address.scheme}: class=0 says that a meter has no error: leave it out", "meter-argument")
         return class_pct, f"class={class_pct:g} % of reading, as given"
     return point.class_pct, point.accuracy_source
 

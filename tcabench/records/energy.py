@@ -139,7 +139,8 @@ class Heat:
 @dataclass(frozen=True, slots=True)
 class Facility:
     """The plant's share in the window. `rule` names how shared cooling and loss were allocated, `tier` how well they
-    are known: M3 measured directly, M2 measured and shared, M1 facility average, M0 declared."""
+    are known: M3 measured directly, M2 measured and shared, M1 facility average, M0 declared or shared by a declared
+    figure. `channels` are the ids of those that its values were taken from."""
 
     it: Value  # J of the system under test, at its outermost metered boundary
     it_all: Value  # J of all IT that shares the plant
@@ -155,6 +156,7 @@ class Facility:
     rule: str
     tier: str
     notes: tuple[str, ...] = ()
+    channels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

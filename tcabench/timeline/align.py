@@ -11,7 +11,7 @@ from tcabench.records import Axis, Channel, PowerSample, Window
 from tcabench.timeline.frozen import frozen
 from tcabench.timeline.lineup import line_up
 from tcabench.timeline.marker import played_marker
-from tcabench.timeline.place import place
+from tcabench.timeline.place import place, trusted
 from tcabench.timeline.soundness import judge
 from tcabench.timeline.track import by_channel
 
@@ -23,11 +23,13 @@ def align(
 
     A meter that we stamp is left as it is; one with stamps of its own is put on our clock by comparisons of the two
     clocks ("clock_exchange" events), or taken for wall time. Where a load marker was played, each meter is moved by
-    the delay it shows there, if that is known better than what is documented of it. Then twice-told, disordered and
+    the delay it shows there, if that is known better than what is documented of it. Stamps that cannot be right when
+    held against our reads are not used, unless the marker timed them. Then twice-told, disordered and
     frozen readings are left out. The same samples and events give the same axis, to the last digit.
     """
     meters = place(channels, by_channel(channels, samples), events, window)
     line_up(meters, played_marker(events), window)
+    meters = [trusted(meter) for meter in meters]
     tracks = {track.channel.id: track for meter in meters for track in meter.tracks}
     faults = {track.channel.id: meter.faults for meter in meters for track in meter.tracks}
     everyone = [tracks[channel.id] for channel in channels]

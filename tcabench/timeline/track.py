@@ -141,6 +141,19 @@ def _same(one: PowerSample, other: PowerSample) -> bool:
     return (one.device_ns, one.value) == (other.device_ns, other.value)
 
 
+def ages_ns(track: Track) -> list[int]:
+    """How long (ns) before our read each stamped reading was taken, by its stamp."""
+    pairs = zip(track.samples, track.t_ns, strict=True)
+    return [sample.t_ns - t_ns for sample, t_ns in pairs if sample.device_ns is not None]
+
+
+def is_live(track: Track, window: Window) -> bool:
+    """Whether stamped readings came while the run went on: over half the window's length at least. An export that is
+    read at the end gives all of its readings at once."""
+    came = [sample.t_ns for sample in track.samples if sample.device_ns is not None] if track.is_stamped else []
+    return len(came) > 1 and 2 * (came[-1] - came[0]) >= window.end_ns - window.start_ns
+
+
 def read_error_ns(found: Sequence[Track], window: Window) -> int:
     """How well (k = 2, ns) the instant of a reading is known that we stamped: it lies within its read call, whose
     length is taken as 19 in 20 of those in the window keep to."""

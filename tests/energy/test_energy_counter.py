@@ -203,6 +203,55 @@ def test_half_of_what_is_missing_is_where_catching_up_begins() -> None:
         assert isinstance(over([COUNTER], stuck).total, Quantity) is is_used
 
 
+def test_what_a_pause_did_not_make_up_for_is_in_the_interval() -> None:
+    """It stood still for 60 of 120 s and then rose by half of what they cost: nobody knows where the rest went."""
+    window = replace(WINDOW, end_ns=130 * S)
+    full = changed(readings(COUNTER, calm, 140), lambda s, j: j if s < 40 else 9000.0 if s < 100 else j - 3000)
+    energy = integrate([COUNTER], full, window, "chip")
+    assert isinstance(energy.total, Quantity)
+    assert energy.total.value == pytest.approx(9000, rel=1e-3)
+    assert energy.total.low > 8900
+    assert 12_000 <= energy.total.high < 12_300
+    (found,) = (c for c in energy.components if c.name == "pause of the counter")
+    assert found.down_rel == 0
+    assert found.source.startswith("it stood still and made up for all but 3")
+
+
+def test_a_pause_that_was_made_up_for_adds_nothing_to_the_interval() -> None:
+    late = changed(readings(COUNTER, calm), lambda s, j: j if s < 40 or s >= 70 else 9000.0)
+    assert "pause of the counter" not in {c.name for c in over([COUNTER], late).components}
+
+
+WRAPPING = replace(COUNTER, modulus=1000.0)
+
+
+def unread(gap_s: int) -> list[PowerSample]:
+    """100 W into a counter that wraps every 10 s, with `gap_s` seconds of it unread."""
+    return changed(readings(WRAPPING, calm), lambda s, j: None if 40 < s < 40 + gap_s else (j + 0.5) % 1000)
+
+
+@pytest.mark.parametrize(("gap_s", "is_used"), [(1, True), (5, True), (6, False), (10, False), (23, False)])
+def test_a_counter_that_may_have_wrapped_unseen_is_not_used(gap_s: int, is_used: bool) -> None:
+    """Half a modulus takes it 5 s."""
+    total = over([WRAPPING], unread(gap_s)).total
+    assert isinstance(total, Quantity) is is_used
+    if isinstance(total, NotMetered):
+        assert f"wraps at 1000 J and was not read for {gap_s}.000 s" in total.why
+
+
+@pytest.mark.parametrize(("gap_s", "is_used"), [(8, True), (23, False)])
+def test_power_readings_tell_whether_a_counter_wrapped_unseen(gap_s: int, is_used: bool) -> None:
+    energy = over([WRAPPING, POWER], [*unread(gap_s), *readings(POWER, calm)])
+    assert joules(energy) == pytest.approx(10_000, rel=1e-3)
+    assert energy.domains[0].method == ("counter" if is_used else "integral")
+
+
+def test_a_gap_outside_the_window_does_no_harm_to_a_counter_that_wraps() -> None:
+    total = integrate([WRAPPING], unread(23), replace(WINDOW, start_ns=70 * S), "chip").total
+    assert isinstance(total, Quantity)
+    assert total.value == pytest.approx(4000, rel=1e-3)
+
+
 def test_a_pause_that_the_power_explains_is_no_standing_still() -> None:
     """10 W for half a minute: a counter in steps of 360 J moves once in that time."""
     coarse = replace(COUNTER, resolution=360.0)
@@ -272,7 +321,7 @@ def test_a_counter_in_single_digits_has_not_counted_another_one_unseen() -> None
     track = ByCounter(coarse, series_of(quiet))
     last_s = max(s.t_ns // S for s in quiet if s.value > quiet[s.t_ns // S - 1].value)
     assert last_s <= 102
-    assert track.part_j(round((last_s - 0.05) * S), 110 * S) == pytest.approx(360.0)
+    assert track.part_j(round((last_s - 0.5) * S), 110 * S) == pytest.approx(360.0)
     fine = ByCounter(COUNTER, series_of(quiet))
     assert fine.part_j(round((last_s - 0.05) * S), 110 * S) > 700
 
@@ -430,3 +479,24 @@ def test_edges_know_how_well_each_step_is_timed() -> None:
     assert found.known_ns == (S, 2 * S, S)
     assert found.t_ns == (S // 2, 4 * S, 5 * S + S // 2)
     assert counted_j(found, S, 5 * S, S) == pytest.approx((2 + 1 / 1.5) - (1 + 0.5 / 3.5))
+
+
+def test_a_step_of_a_coarse_counter_came_at_any_time_since_it_was_read_before() -> None:
+    """Read each 10 s, refreshed each second. One digit in 20 s or in 10 s: it came anywhere between two reads. Two in
+    10 s: the second came in the last 5 s. A digit that takes no longer than an update is as old as that."""
+    coarse = Series(tuple(s * S for s in (0, 10, 20, 30, 40)), (0,) * 5, (0.0, 0.0, 100.0, 200.0, 400.0))
+    found = edges(coarse, S, 10 * S, digit_j=100.0)
+    assert found.known_ns == (10 * S, 10 * S, 5 * S)
+    assert found.t_ns == (15 * S, 25 * S, 37 * S + S // 2)
+    assert edges(coarse, S, 10 * S, digit_j=5.0).known_ns == (S, S, S)
+
+
+def test_a_digit_that_only_the_rises_show_is_a_last_digit_too() -> None:
+    """1 J is stated; the rises are whole multiples of 360 J: steps 6 s wide, not 1 s."""
+    stated = replace(COUNTER, update_ns=S, period_ns=10 * S)
+    drawn = readings(stated, lambda s: 60.0 + s / 4)
+    coarse = [sample for sample in changed(drawn, lambda s, j: j // 360 * 360) if sample.t_ns // S % 10 == 0]
+    (found,) = (c for c in over([stated], coarse).components if c.name == "window edges")
+    fine = [sample for sample in drawn if sample.t_ns // S % 10 == 0]
+    (other,) = (c for c in over([stated], fine).components if c.name == "window edges")
+    assert found.up_rel > 1.5 * other.up_rel

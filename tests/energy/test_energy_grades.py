@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 
 from tcabench.energy import grade_of_channel, integrate
-from tcabench.records import Channel, Context, Energy, Health, Instrument, Kind, PowerSample, Window
+from tcabench.energy.grade import synchronous
+from tcabench.records import Alignment, Channel, Context, Energy, Health, Instrument, Kind, PowerSample, Window
+from tcabench.timeline.place import UNCHECKED
 
 S = 1_000_000_000
 DAY = "2026-11-23"
@@ -90,6 +92,26 @@ def test_the_grade_follows_from_the_evidence(
     energy = account(levels, **context)
     assert energy.grade == grade, energy.grade_why
     assert why in energy.grade_why
+
+
+@pytest.mark.parametrize(
+    ("method", "said", "why"),
+    [
+        (
+            "stated clock",
+            f"taken for wall time to +-1.5 s; {UNCHECKED}; the run had no load marker",
+            "only states its time",
+        ),
+        ("stated clock", "taken for wall time to +-1.5 s", ""),
+        ("load marker", UNCHECKED, ""),
+        ("clock exchange", "", ""),
+    ],
+)
+def test_a_clock_that_nothing_was_held_against_is_not_synchronous(method: str, said: str, why: str) -> None:
+    context = Context((Alignment("m", 0, S, method, None, said),))
+    found = synchronous([meter()], Window(0, 0, 0, 0, 200 * S, 200 * S, ""), context)
+    assert bool(found) == bool(why)
+    assert why in found
 
 
 @pytest.mark.parametrize(

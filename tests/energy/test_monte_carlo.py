@@ -48,6 +48,11 @@ BURSTS: Loads = (
     lambda rng, until_s: SIM.bursts(rng, until_s, 150, 900, on_s=0.3, off_s=0.4),
     lambda rng, until_s: SIM.bursts(rng, until_s, 150, 900, on_s=3, off_s=5),
 )
+RACKS: Loads = (
+    lambda rng, until_s: SIM.steady(until_s, rng.uniform(2000, 4000)),
+    lambda rng, until_s: SIM.steps(rng, until_s, 1000, 4000, every_s=40),
+    lambda rng, until_s: SIM.ramps(rng, until_s, 1000, 4000, every_s=40),
+)
 SPIKES: Loads = (lambda rng, until_s: SIM.spikes(rng, until_s, 300, 900, every_s=0.8, width_s=0.02),)
 ALL = CALM + BURSTS + SPIKES
 
@@ -55,17 +60,26 @@ ALL = CALM + BURSTS + SPIKES
 @dataclass(frozen=True)
 class Way:
     """A meter, how long it is watched, and the loads that it meters in turn. `widest`: how many times as wide as the
-    errors call for the interval may be, over all trials."""
+    errors call for the interval may be, over all trials. `lead_s`: how long the readings begin before the window, which
+    starts at an instant drawn from `drawn_s`, and how long they go on behind it."""
 
     meter: Any
     window_s: float
     loads: Loads
     widest: float = 3.0
+    lead_s: float = LEAD_S
+    drawn_s: float = 1.0
 
 
 def exact(meter: Any, **changes: Any) -> Any:
     """The meter without an error of its class: what is left shows whether everything else is told honestly."""
     return replace(meter, class_pct=0.0, **changes)
+
+
+def seldom_read(period_s: float, digit_j: float, window_s: float) -> Way:
+    """A coarse counter that is refreshed each second and read less often."""
+    meter = exact(SIM.PDU_1HZ, has_power=False, known_s=0.0, resolution_j=digit_j, period_s=period_s)
+    return Way(meter, window_s, RACKS, lead_s=6 * period_s, drawn_s=period_s)
 
 
 COARSE = exact(SIM.APC, resolution_j=36_000.0, has_power=False, period_s=2.0)
@@ -78,6 +92,10 @@ WAYS = {
     "a sub-meter by the better of both": Way(exact(SIM.SUBMETER), 120, ALL),
     "a counter with 1 Wh digits": Way(exact(SIM.SUBMETER, has_power=False), 300, ALL, widest=4.0),
     "a counter with 10 Wh digits": Way(COARSE, 600, ALL),
+    "a counter with 10 Wh digits read every 5 s": seldom_read(5, 36_000.0, 300),
+    "a counter with 10 Wh digits read every 10 s": seldom_read(10, 36_000.0, 900),
+    "a counter with 10 Wh digits read every 60 s": seldom_read(60, 36_000.0, 300),
+    "a counter with 0.1 kWh digits read every 60 s": seldom_read(60, 360_000.0, 1800),
     # a flat top of 2 s looks like a reading that came twice, which these loads have and real ones have not
     "a 1 Hz PDU": Way(exact(SIM.PDU_1HZ, has_counter=False), 120, ALL, widest=6.0),
     "a 1 Hz PDU with its class": Way(SIM.PDU_1HZ, 120, ALL),
@@ -122,9 +140,10 @@ def trials(name: str) -> tuple[Trial, ...]:
     way, found = WAYS[name], []
     for number in range(TRIALS):
         rng = random.Random(f"{name} {number}")
-        load = way.loads[number % len(way.loads)](rng, LEAD_S + way.window_s + 15)
-        channels, samples, truth = SIM.play(load, way.meter, rng, LEAD_S + way.window_s + rng.uniform(2, 5))
-        start_ns = round((LEAD_S - rng.uniform(0, 1)) * S)
+        load = way.loads[number % len(way.loads)](rng, 2 * way.lead_s - LEAD_S + way.window_s + 15)
+        behind_s = way.lead_s - LEAD_S + rng.uniform(2, 5)
+        channels, samples, truth = SIM.play(load, way.meter, rng, way.lead_s + way.window_s + behind_s)
+        start_ns = round((way.lead_s - rng.uniform(0, way.drawn_s)) * S)
         window = Window(0, 0, 0, start_ns, start_ns + round(way.window_s * S), 0, "")
         context = Context(alignments=SIM.aligned(way.meter))
         energy = integrate(channels, samples, window, way.meter.boundary, context)

@@ -95,7 +95,7 @@ def test_a_pause_between_two_readings_loses_nothing(server: PrometheusServer, op
 def test_the_channel_says_what_is_known_and_what_is_not(server: PrometheusServer, opened: Open) -> None:
     meter = opened('rack_watts{pdu="7"}', "boundary=rack", "domain=rack7")
     (channel,) = meter.channels()
-    assert channel.id == "prometheus.127-0-0-1-rack-watts-pdu-7.power"
+    assert channel.id == f"prometheus.127-0-0-1-{server.port}-rack-watts-pdu-7.power"
     assert (channel.domain, channel.unit, channel.has_own_clock) == ("rack7", "W", True)
     assert channel.instrument is Instrument.BMC
     assert "was not said" in channel.note

@@ -1,19 +1,21 @@
 """Exports of other metering systems as meters: `--meter csv:PATH?time=COLUMN&value=COLUMN&unit=kW`, and `parquet:`.
 
 A data-centre management system writes what its meters said into a file, with its own times. Such a file is followed
-while the run lasts, or read after it (`rows_between`): then it may be made when the run is over.
+while the run lasts: a CSV as it grows, a Parquet file whenever it is written anew.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from statistics import median
+from typing import Protocol
 
 from tcabench.errors import MeterError, UsageError
 from tcabench.power.address import Address, Point, parse_address, place
 from tcabench.power.meter import Fact, Meter
 from tcabench.power.meters.export_columns import CHANNEL_UNITS, COUNTERS, OWN, Column, Layout, Row, layout_of
-from tcabench.power.meters.export_files import GrowingCsv, csv_rows, is_parquet, parquet_rows
+from tcabench.power.meters.export_files import GrowingCsv, disorder
+from tcabench.power.meters.export_parquet import RenewedParquet
 from tcabench.records import Channel, Kind, Reading
 from tcabench.units import NS_PER_S, seconds
 
@@ -23,93 +25,89 @@ PERIOD_S = 1.0  # where nothing tells how far apart the rows are
 SHORTEST_S, LONGEST_S = 0.02, 3600.0
 
 
-def open_csv(argument: str) -> list[Meter]:
-    """The meter behind a CSV file, `argument` being "PATH?time=COLUMN&value=COLUMN&unit=kW" and more options.
+FAR_BELOW = 1e12  # J or L: nothing in between two rows comes near it
 
-    With `follow=on` (the default) rows are given as they appear; with `follow=off` the file is read after the run by
-    `rows_between`, and need not be there yet. raises: UsageError, MeterError.
-    """
+
+class Followed(Protocol):
+    """A file that is read as its rows appear. What is wrong with a row stands in the row's place."""
+
+    def last_rows(self) -> list[Row | MeterError]: ...
+
+    def new_rows(self) -> list[Row | MeterError]: ...
+
+    def steps(self) -> Mapping[str, float]: ...
+
+
+def open_csv(argument: str) -> list[Meter]:
+    """The meter behind a CSV file that grows, `argument` being "PATH?time=COLUMN&value=COLUMN&unit=kW" and more
+    options. raises: UsageError, MeterError."""
     address = parse_address(CSV, argument, 0, OWN)
-    layout = layout_of(address)
-    if address.choice("follow", "on", ("on", "off")) == "on":
-        return [_followed(address, layout)]
-    return [ExportMeter(address, layout, [], None)]
+    return [_opened(address, GrowingCsv(layout := _layout(address)), layout)]
 
 
 def open_parquet(argument: str) -> list[Meter]:
-    """The meter behind a Parquet file, which is read after the run: such a file cannot grow. raises: UsageError."""
+    """The meter behind a Parquet file that is written anew from time to time, with options as for CSV. The whole file
+    is read each time it has changed. raises: UsageError, MeterError."""
     address = parse_address(PARQUET, argument, 0, OWN)
-    if address.choice("follow", "off", ("on", "off")) == "on":
-        raise UsageError("parquet: a Parquet file cannot grow: leave follow=on out, or export CSV", "meter-argument")
-    return [ExportMeter(address, layout_of(address), [], None)]
+    return [_opened(address, RenewedParquet(layout := _layout(address)), layout)]
 
 
-def _followed(address: Address, layout: Layout) -> Meter:
-    growing = GrowingCsv(layout)
-    return ExportMeter(address, layout, list(_in_order(layout, growing.last_rows())), growing)
+def _layout(address: Address) -> Layout:
+    if address.option("follow", "on") != "on":
+        raise UsageError(
+            f"{address.scheme}: an export is read while the run lasts, as its rows appear: leave follow= out",
+            "meter-argument",
+        )
+    return layout_of(address)
 
 
-def rows_between(path: str, options: Mapping[str, str], start_wall_ns: int, end_wall_ns: int) -> list[Reading]:
-    """What the file at `path` holds of the time from `start_wall_ns` to `end_wall_ns` (Unix ns, both included), as
-    readings of the channels that `csv:PATH?options` or `parquet:PATH?options` has. Rows of the whole file are checked.
-
-    raises: UsageError for options, MeterError for a file that cannot be read, and for a row that is out of order, comes
-    twice, or holds no number, with its number.
-    """
-    scheme = PARQUET if is_parquet(path) else CSV
-    address = Address(scheme, "", 0, path, dict(options))
-    layout = layout_of(address)
-    channels = _channels(address, layout, 0.0, {})
-    counted = _Counted(address, layout)
-    rows = _in_order(layout, parquet_rows(layout) if scheme == PARQUET else csv_rows(layout))
-    return [
-        reading
-        for row in map(counted.row, rows)
-        if start_wall_ns <= row.ns <= end_wall_ns
-        for reading in _readings(channels, row)
-    ]
+def _opened(address: Address, followed: Followed, layout: Layout) -> Meter:
+    summed = _summed(address, layout)
+    rows = list(_in_order(layout, followed.last_rows()))
+    channels = _channels(address, layout, _spacing_s(rows), followed.steps())
+    if summed and not channels[0].update_ns:
+        raise UsageError(
+            f"{address.scheme}: counts=interval needs every=SECONDS, the length of the interval: too few rows to tell",
+            "meter-argument",
+        )
+    return ExportMeter(address.meter, layout, channels, followed, _Counted(summed, channels[0].update_ns), rows)
 
 
 class ExportMeter:
     """One export file. `rows` are the last that were there at opening; the very last is the first reading."""
 
-    def __init__(self, address: Address, layout: Layout, rows: Sequence[Row], growing: GrowingCsv | None) -> None:
-        self.name, self._address, self._layout, self._growing = address.meter, address, layout, growing
-        self._channels = _channels(address, layout, _spacing_s(rows), growing.steps() if growing else {})
-        self._counted = _Counted(address, layout)
-        self._waiting = [self._counted.row(row) for row in rows][-1:]
+    def __init__(
+        self, name: str, layout: Layout, channels: tuple[Channel, ...], followed: Followed, counted: "_Counted",
+        rows: Sequence[Row],
+    ) -> None:  # fmt: skip
+        self.name, self._layout, self._channels, self._followed, self._counted = (
+            name, layout, channels, followed, counted,
+        )  # fmt: skip
+        self._waiting = [counted.row(row) for row in rows][-1:]
         self._last = rows[-1] if rows else None
 
     def channels(self) -> tuple[Channel, ...]:
         return self._channels
 
     def read(self) -> list[Reading]:
-        """Rows that appeared since the last call, with the file's own times; nothing where it is read after the run.
+        """Rows that appeared since the last call, with the file's own times.
 
         raises: MeterError for a file that is gone, and for a row that makes no sense, with its number; the sound rows
         beside it come with the next call.
         """
-        if self._growing is not None:
-            rows, trouble = self._growing.new_rows()
-            trouble = self._take(rows) or trouble
-            if trouble:
-                raise trouble
+        if (trouble := self._take(self._followed.new_rows())) is not None:
+            raise trouble
         waiting, self._waiting = self._waiting, []
         return [reading for row in waiting for reading in _readings(self._channels, row)]
-
-    def rows_between(self, start_wall_ns: int, end_wall_ns: int) -> list[Reading]:
-        """`rows_between` for this file."""
-        return rows_between(self._layout.path, self._address.options, start_wall_ns, end_wall_ns)
 
     def facts(self) -> dict[str, Fact]:
         layout, told = self._layout, "the command line"
         unknown = {"value": None, "source": layout.path, "why": "an export does not tell"}
-        when = "as its rows appear" if self._growing else "after the run"
         return {
             "file": {"value": layout.path, "source": told},
             "columns": {"value": [column.name for column in layout.columns], "source": told},
             "time_zone": {"value": str(layout.zone or layout.tz_column or "in each time"), "source": told},
-            "read": {"value": when, "source": told},
+            "read": {"value": "as its rows appear", "source": told},
             "security": {"value": "none: a file on this machine", "source": "tcabench"},
             **dict.fromkeys(("maker", "model", "serial", "firmware", "accuracy"), unknown),
         }
@@ -117,34 +115,66 @@ class ExportMeter:
     def close(self) -> None:
         """Nothing is held open."""
 
-    def _take(self, rows: Iterable[Row]) -> MeterError | None:
+    def _take(self, found: Iterable[Row | MeterError]) -> MeterError | None:
+        """Keeps the sound rows for `read`; what was wrong first."""
         trouble: MeterError | None = None
-        for row in rows:
-            if (wrong := _disorder(self._layout, self._last, row)) is not None:
+        for one in found:
+            wrong = one if isinstance(one, MeterError) else disorder(self._layout, self._last, one)
+            if isinstance(one, MeterError) or wrong is not None:
                 trouble = trouble or wrong
+                self._counted.interrupt()
                 continue
-            self._last = row
-            self._waiting.append(self._counted.row(row))
+            self._last = one
+            self._waiting.append(self._counted.row(one))
         return trouble
 
 
-class _Counted:
-    """Turns energies of intervals (`counts=interval`) into a counter that starts at 0; leaves counters as they are."""
+def _summed(address: Address, layout: Layout) -> tuple[int, ...]:
+    """Which columns hold energies of intervals (`counts=interval`). raises: UsageError."""
+    if address.choice("counts", "counter", ("counter", "interval")) == "counter":
+        return ()
+    if not (found := tuple(i for i, column in enumerate(layout.columns) if column.kind in COUNTERS)):
+        raise UsageError(f"{address.scheme}: counts=interval: no column is an energy or a volume", "meter-argument")
+    return found
 
-    def __init__(self, address: Address, layout: Layout) -> None:
-        by_interval = address.choice("counts", "counter", ("counter", "interval")) == "interval"
-        self._sums = {i: 0.0 for i, c in enumerate(layout.columns) if by_interval and c.kind in COUNTERS}
-        if by_interval and not self._sums:
-            raise UsageError(f"{address.scheme}: counts=interval: no column is an energy or a volume", "meter-argument")
+
+class _Counted:
+    """Turns the energies of intervals in the columns `summed` into counters; leaves all others as they are.
+
+    Where an interval is missing, what it held is not known: the counter starts anew, and so far below that it cannot be
+    taken for one that goes on, nor the start for a stray reading in between (`energy.mend`).
+    """
+
+    def __init__(self, summed: Sequence[int], every_ns: int) -> None:
+        self._every_ns, self._last_ns = every_ns, 0
+        self._sums, self._starts = dict.fromkeys(summed, 0.0), dict.fromkeys(summed, 0.0)
+        self._broken: set[int] = set()
 
     def row(self, row: Row) -> Row:
-        if not self._sums:
-            return row
+        """The row with sums in the place of energies. One more than 1.5 intervals after the last starts anew."""
+        if self._last_ns and 2 * (row.ns - self._last_ns) > 3 * self._every_ns:
+            self.interrupt()
+        self._last_ns = row.ns
         values = list(row.values)
         for i in self._sums:
-            self._sums[i] += values[i] or 0.0
-            values[i] = None if values[i] is None else self._sums[i]
+            values[i] = self._sum(i, values[i])
         return replace(row, values=tuple(values))
+
+    def interrupt(self) -> None:
+        """A row in between was refused."""
+        self._broken.update(self._sums)
+
+    def _sum(self, i: int, value: float | None) -> float | None:
+        if value is None:
+            self._broken.add(i)
+            return None
+        if i in self._broken:
+            self._broken.remove(i)
+            self._starts[i] -= FAR_BELOW
+            self._sums[i] = self._starts[i]
+        else:
+            self._sums[i] += value
+        return self._sums[i]
 
 
 def _readings(channels: Sequence[Channel], row: Row) -> Iterator[Reading]:
@@ -153,26 +183,15 @@ def _readings(channels: Sequence[Channel], row: Row) -> Iterator[Reading]:
             yield Reading(channel.id, value, row.ns)
 
 
-def _in_order(layout: Layout, rows: Iterable[Row]) -> Iterator[Row]:
+def _in_order(layout: Layout, found: Iterable[Row | MeterError]) -> Iterator[Row]:
+    """raises: MeterError for the first row that is not sound."""
     last: Row | None = None
-    for row in rows:
-        if (wrong := _disorder(layout, last, row)) is not None:
-            raise wrong
-        last = row
-        yield row
-
-
-def _disorder(layout: Layout, last: Row | None, row: Row) -> MeterError | None:
-    """What is wrong about the time of a row, seen from the row before it."""
-    if last is None or row.ns > last.ns:
-        return None
-    if row.ns == last.ns:
-        what = (
-            f"has the time of row {last.number}: each time may be there once (only=COLUMN:TEXT picks one meter's rows)"
-        )
-    else:
-        what = f"is {seconds(last.ns - row.ns):g} s earlier than row {last.number}: sort the export by time"
-    return MeterError(f"{layout.path}: row {row.number} {what}", "meter-read")
+    for one in found:
+        wrong = one if isinstance(one, MeterError) else disorder(layout, last, one)
+        if isinstance(one, MeterError) or wrong is not None:
+            raise wrong or AssertionError("it was wrong a moment ago")
+        last = one
+        yield one
 
 
 def _channels(address: Address, layout: Layout, spacing_s: float, steps: Mapping[str, float]) -> tuple[Channel, ...]:

@@ -2,6 +2,7 @@
 
 import math
 import re
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
@@ -12,7 +13,9 @@ from typing import NamedTuple
 from tcabench.errors import MeterError, UsageError
 from tcabench.power.address import Address
 from tcabench.power.meters.export_time import instant_ns, zone_named
+from tcabench.power.meters.possible_time import is_possible
 from tcabench.records import Kind
+from tcabench.units import NS_PER_S, seconds
 
 OWN = (
     "time", "value", "unit", "unit_column", "kind", "tz", "tz_column", "time_format", "decimal", "delimiter",
@@ -22,6 +25,7 @@ NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 NO_VALUE = frozenset({"", "-", "--", "nan", "n/a", "na", "null", "none"})
 DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "bar": "|"}
 ROWS_TO_LEARN = 1000
+AHEAD_NS = 3600 * NS_PER_S  # a row dated later than this from now is refused
 ENCODINGS = ("utf-8", "cp1252", "iso-8859-1", "iso-8859-15")  # those in which a line ends in one byte
 
 
@@ -216,6 +220,19 @@ def decimal_step(cell: object) -> float | None:
     return float(f"1e-{len(text.partition('.')[2])}")
 
 
+def _believed(ns: int) -> int:
+    """The instant of a row. raises: ValueError for one that no meter can have seen yet: later rows would all seem to be
+    out of order behind it."""
+    ahead_ns = ns - time.time_ns()
+    if ahead_ns > AHEAD_NS:
+        raise ValueError(
+            f"its time is {seconds(ahead_ns):.0f} s ahead of this machine's clock: is its zone (tz=) right?"
+        )
+    if not is_possible(ns):
+        raise ValueError("its time is before 1973")
+    return ns
+
+
 class Decoder:
     """Rows of cells to `Row`s, given which cell is which column. `steps` holds the finest step in which the values of
     each column were written so far, in the unit of its channel."""
@@ -235,7 +252,7 @@ class Decoder:
                 return None
             values = tuple(self._value(column, cells) for column in layout.columns)
             self._to_learn -= 1
-            return Row(number, self._ns(cells) + layout.shift_ns, values)
+            return Row(number, _believed(self._ns(cells) + layout.shift_ns), values)
         except ValueError as err:
             raise MeterError(f"{layout.path}: row {number}: {err}", "meter-read") from err
 

@@ -62,6 +62,7 @@ class HttpSession:
         """`tls` is the protocol's own default, "on" or "off". Nothing is connected yet. raises: UsageError."""
         if not address.host:
             raise UsageError(f"{address.scheme}: no host in the address, as in {address.scheme}://10.0.0.5/...")
+        _refuse_unprintable(address)
         self.tls = address.choice("tls", tls, ("on", "off")) == "on"
         self.where = f"{'https' if self.tls else 'http'}://{_bracketed(address.host)}:{address.port}"
         self.timeout_s = address.number("timeout", min(1.0, period_s), 0.05, 60.0)
@@ -131,6 +132,7 @@ class HttpSession:
     def _exchange(
         self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, limit_s: float
     ) -> Answer:
+        self._check(headers)
         until = time.monotonic() + 2 * limit_s
         connection = self._connected(limit_s)
         connection.sock.settimeout(limit_s)
@@ -151,6 +153,12 @@ class HttpSession:
         if response.will_close:
             self.close()
         return Answer(response.status, response.headers, b"".join(parts), f"{self.where}{path}")
+
+    def _check(self, headers: Mapping[str, str]) -> None:
+        """raises: MeterError for a header that cannot be sent, without its content: http.client would show it."""
+        for name, text in headers.items():
+            if not (text.isascii() and text.isprintable()):
+                raise MeterError(f"{self.where}: what is to be sent as {name} is not printable ASCII", "meter-secret")
 
     def _connected(self, limit_s: float) -> http.client.HTTPConnection:
         """The kept connection, or a new one to the server that is trusted. raises: OSError, MeterError."""
@@ -205,7 +213,9 @@ class HttpSession:
         elif isinstance(err, OSError):
             why = f"{self.where} cannot be reached ({err}). Check host and port, and that it runs"
         else:
-            return MeterError(f"{self.where}{path}: {type(err).__name__}: {err}", "meter-protocol")
+            return MeterError(
+                f"{self.where}{path}: {type(err).__name__}", "meter-protocol"
+            )  # its words may hold a secret
         return MeterError(why, "meter-unreachable")
 
     def _distrust(self, reason: str) -> MeterError:
@@ -224,6 +234,17 @@ class HttpSession:
         except (OSError, ValueError) as err:
             return f"it cannot be fetched: {err}"
         return "it shows " + hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem)).hexdigest()
+
+
+def _refuse_unprintable(address: Address) -> None:
+    """raises: UsageError for a user, password or token that no login can hold: control characters (RFC 7617, 2), and in
+    a token anything beyond ASCII (RFC 6750, 2.1). It is not shown."""
+    for name in ("password", "token"):
+        text = (address.secret(name) if {f"{name}_env", f"{name}_file"} & address.options.keys() else "") or ""
+        if not text.isprintable() or (name == "token" and not text.isascii()):
+            raise UsageError(f"{address.scheme}: the {name} holds characters that cannot be sent", "meter-secret")
+    if not address.option("user").isprintable():
+        raise UsageError(f"{address.scheme}: user= holds characters that cannot be sent", "meter-secret")
 
 
 def _context(scheme: str, ca: str, pinned: bool) -> ssl.SSLContext:

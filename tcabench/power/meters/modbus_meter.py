@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 
+from tcabench.errors import MeterError
 from tcabench.power.meter import Fact
 from tcabench.power.meters.modbus_link import Link
 from tcabench.power.meters.modbus_opening import Found, read_plan
+from tcabench.power.meters.possible_time import is_possible
 from tcabench.power.register_map import ClockSpec, RegisterMap
 from tcabench.records import Channel, ClockReading, Reading
 from tcabench.units import NS_PER_S
@@ -42,8 +44,16 @@ class ModbusMeter:
         self._link.close()
 
     def _ns(self, clock: ClockSpec, words: Sequence[int]) -> int:
-        """A time by the device's clock, in ns since 1970."""
-        return round(self._map.coding(clock).number(words) * (NS_PER_S // clock.per_s))
+        """A time by the device's clock, in ns since 1970. raises: MeterError for one that cannot be, such as all ones,
+        by which a device says that it has none: without it, nothing tells when the values beside it were taken."""
+        number = self._map.coding(clock).number(words)
+        if not is_possible(number * (NS_PER_S // clock.per_s)):
+            raise MeterError(
+                f"{self.name}: {self._map.register(clock)} hold {number:g}, which is no time of our day. Is the "
+                "device's clock set?",
+                "meter-read",
+            )
+        return round(number * (NS_PER_S // clock.per_s))
 
 
 class ClockedModbusMeter(ModbusMeter):

@@ -62,7 +62,8 @@ class MqttMeter:
         return tuple(wire.channel for wire in self._wires)
 
     def read(self) -> list[Reading]:
-        """What came since the last call; often nothing. raises: MeterError when the broker is lost, the device is
+        """What came since the last call; often nothing. Without a time in them, messages that came between two calls
+        cannot be told apart: the newest value of each channel is given, with one all of them. raises: MeterError when the broker is lost, the device is
         silent for too long or what it says is no message of its format; the next call may succeed again."""
         while (taken := self._feed.take()) is not None:
             payload, is_old = taken
@@ -71,7 +72,7 @@ class MqttMeter:
         if not self._held:
             self._complain()
         readings, self._held = self._held, []
-        return readings
+        return readings if self._form.time else list({one.channel: one for one in readings}.values())
 
     def facts(self) -> dict[str, Fact]:
         return dict(self._facts)
@@ -85,6 +86,8 @@ class MqttMeter:
         except BadMessage as err:
             raise MeterError(f"{self.name}: a message that is {err}", "meter-protocol") from err
         stamp = stamp_ns(message, self._form.time) if self._form.time else None
+        if self._form.time and stamp is None:
+            raise MeterError(f"{self.name}: a message whose {self._form.time} is no time of our day", "meter-protocol")
         numbers = [(wire.channel.id, number_at(message, wire.field.path), wire.field.factor) for wire in self._wires]
         return [Reading(id_, float(number * factor), stamp) for id_, number, factor in numbers if number is not None]
 

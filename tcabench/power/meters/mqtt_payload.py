@@ -14,6 +14,8 @@ from typing import Any
 
 from tcabench.errors import UsageError
 from tcabench.power.address import Address
+from tcabench.power.meters.export_time import counted_ns, moment_ns
+from tcabench.power.meters.possible_time import is_possible
 from tcabench.records import Kind
 
 UNITS: Mapping[str, tuple[Kind, Decimal]] = {
@@ -121,20 +123,21 @@ def step_of(number: Decimal) -> Decimal:
 
 
 def stamp_ns(message: Any, path: str) -> int | None:
-    """The device's own stamp in Unix ns: seconds or milliseconds since 1970, or ISO 8601 with its zone; None where
-    there is none that names an instant."""
+    """The device's own stamp in Unix ns: s, ms, us or ns since 1970, or ISO 8601 with its zone; None where there is
+    none that names an instant from 1973 to 2100."""
     number = number_at(message, path)
-    if number is not None:
-        return int(number * (10**6 if number > 10**11 else 10**9)) if number > 0 else None
-    for key in path.split("."):
-        message = message.get(key) if isinstance(message, dict) else None
     try:
+        if number is not None:
+            return counted_ns(number)
+        for key in path.split("."):
+            message = message.get(key) if isinstance(message, dict) else None
         at = datetime.fromisoformat(message) if isinstance(message, str) else None
     except ValueError:
         return None
     if at is None or at.tzinfo is None:
         return None
-    return int(Decimal(int(at.timestamp())) * 10**9) + at.microsecond * 1000
+    ns = moment_ns(at, None)
+    return ns if is_possible(ns) else None
 
 
 def _field(address: Address, kind: Kind, old: Field | None) -> Field | None:

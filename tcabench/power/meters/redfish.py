@@ -55,7 +55,9 @@ class RedfishMeter:
         stamp = None
         if group[0].stamped:
             if (stamp := stamp_ns(resource.get("ReadingTime"))) is None:
-                raise MeterError(f"{self._service.http.where}{uri} has lost its ReadingTime", "meter-protocol")
+                raise MeterError(
+                    f"{self._service.http.where}{uri} has no ReadingTime of our day any more", "meter-protocol"
+                )
             if stamp == self._last_ns.get(uri):
                 return []
             self._last_ns[uri] = stamp

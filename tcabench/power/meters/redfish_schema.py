@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from tcabench.power.meters.possible_time import is_possible
 from tcabench.records import Kind, Role
 from tcabench.units import J_PER_KWH
 
@@ -128,14 +129,16 @@ def duration_s(text: Any) -> float:
 
 
 def stamp_ns(text: Any) -> int | None:
-    """A Redfish date-time (DSP0266, "Date-time values": ISO 8601 with an offset) in Unix ns, None for anything else."""
+    """A Redfish date-time (DSP0266, "Date-time values": ISO 8601 with an offset) in Unix ns; None for anything else, and
+    for what is no time of our day (1973 to 2100): a clock that was never set."""
     try:
         moment = datetime.fromisoformat(text)
     except (TypeError, ValueError):
         return None
     if moment.tzinfo is None:
         return None
-    return (moment - EPOCH) // timedelta(microseconds=1) * 1000
+    ns = (moment - EPOCH) // timedelta(microseconds=1) * 1000
+    return ns if is_possible(ns) else None
 
 
 def stamp_resolution_ns(text: str) -> int:
