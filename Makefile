@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check --constraint .co
 .PHONY: help demo test lint clean
 
 help: ## what there is to make
-	@awk -F':.*## ' '/^[a-z%-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z%-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(VENV)/installed: pyproject.toml .constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed (PYTHON=... make ...)"; exit 2; }
@@ -31,10 +31,13 @@ test: $(VENV)/installed-test ## install the test extras and run the whole suite
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
 
+bench-%: $(VENV)/installed-test ## measure this beside its named peer, e.g. make bench-meters
+	$(BIN)/python benchmarks/$*.py
+
 lint: $(VENV)/installed-test ## format and check without the tests
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 	$(BIN)/mypy
 
 clean: ## remove the virtual environment and caches; runs/ stays
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-bench-* .pytest_cache .mypy_cache .ruff_cache .hypothesis

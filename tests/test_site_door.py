@@ -21,7 +21,8 @@ meters:
 sut_is_all_it: false
 it_metered_at: pdu-output
 rest: {base_w: 412, slope: 0.08, half_width_pct: 15, measured_on: 2026-11-02, source: wall meter against NVML}
-cooling: {rule: two-part, dynamic: heat, reserved_kw: 40, capacity_kw: 400, idle_w: 1800, own: [cdu7]}
+cooling: {rule: two-part, dynamic: heat, reserved_kw: 40, capacity_kw: 400, idle_w: 1800, own: [cdu7],
+  capacity_half_width_pct: 10, source: contract}
 loss: {rule: declared, fixed_pct: 0.5, proportional_pct: 1, reserved_kw: 40, half_width_pct: 50, source: data sheet}
 coolant:
   rack7: {fluid: pg25, sensor_half_width_k: 0.2, flow_half_width_pct: 2}
@@ -89,7 +90,15 @@ def test_a_location_of_ones_own_goes_before_the_table(tmp_path: Path) -> None:
         ("rule: two-part", "rule: by-eye", "cooling.rule: .*'two-part'"),
         ("idle_w: 1800, ", "", "cooling: rule two-part needs idle_w"),
         ("capacity_kw: 400", "capacity_kw: 30", "reserved_kw 40 is more than capacity_kw 30"),
-        ("rule: two-part", "rule: declared", "rule declared needs declared_ppue and declared_half_width and source"),
+        ("rule: two-part", "rule: declared", "rule declared needs declared_ppue and declared_half_width"),
+        ("capacity_half_width_pct: 10, ", "", "cooling: rule two-part needs capacity_half_width_pct"),
+        (", source: contract", "", "cooling: rule two-part needs source"),
+        ("capacity_half_width_pct: 10", "capacity_half_width_pct: 0", "cooling.capacity_half_width_pct"),
+        (
+            "rule: two-part",
+            "rule: declared, declared_ppue: 1.0, declared_half_width: 0",
+            "cooling.declared_half_width: .*greater than 0",
+        ),
         ("source: data sheet}\ncoolant", "}\ncoolant", "loss: rule declared needs .*source"),
         ("reserved_kw: 40, half_width_pct: 50", "half_width_pct: 50", "loss: fixed_pct .*reserved_kw"),
         ("fluid: pg25", "fluid: oil", "coolant.rack7.fluid: .*'water' or 'pg25'"),

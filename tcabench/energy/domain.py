@@ -23,8 +23,8 @@ NO_OTHER = NotMetered("there is no other channel")
 @dataclass(frozen=True, slots=True)
 class Metered:
     """Energy of one domain over one span: the value in J or why there is none, and how it came about. `other` is the
-    energy by the way that was not taken, `why` says why not, and what was done to the readings. A meter that reads 0 may
-    have missed up to `zero_up_j`; it has no components, for those are relative."""
+    energy by the way that was not taken, `why` says why not, and what was done to the readings. A meter that reads 0
+    may have missed up to `zero_up_j`; it has no components, for those are relative."""
 
     domain: str
     source: Source
@@ -196,8 +196,8 @@ class Track:
 
 def _two_feeds(channel: Channel, mine: Quantity, other: Channel, way: _Way) -> str:
     return (
-        f"{channel.id} tells of {mine.value:.6g} J and {other.id} of {way.energy_j:.6g} J in one domain, more than both "
-        "intervals allow: two feeds need two domains (domain=), two meters of one feed must agree"
+        f"{channel.id} tells of {mine.value:.6g} J and {other.id} of {way.energy_j:.6g} J in one domain, more than "
+        "both intervals allow: two feeds need two domains (domain=), two meters of one feed must agree"
     )
 
 

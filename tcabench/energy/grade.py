@@ -31,7 +31,7 @@ LARGEST_LOST = 0.05  # of the window that no sound reading covers
 ROUNDING = 1e-6
 CLASS_E5, CLASS_E6 = 1.0, 0.5  # % of reading
 SYNCHRONOUS = 0.01  # of the window: how well each meter's place on the run's clock must be known for E7
-BY_WORD = ("capacity", "two-part", "declared")  # rules of cooling that rest on what the operator says
+BY_CAPACITY = ("capacity", "two-part")  # rules of cooling that share what is metered by what the operator says
 NEEDS = f"E5 needs class {CLASS_E5:g} or better and a certificate valid on the day of the run"
 
 
@@ -231,35 +231,39 @@ def grade_of_facility(
     context: Context,
 ) -> Earned:
     """The grade of a facility's energy: E7 where the load has earned E5, every meter of cooling and of what feeds the
-    distribution can, there is one of each, and all are synchronous; else that of the worst of them. Where others share the plant, so
-    do the meters of all IT, and by rule heat the sensors of its loops; shares by a declared capacity are E4 at most.
+    distribution can, there is one of each, and all are synchronous; else that of the worst of them. Where
+    others share the plant, the meters of all IT are graded, too, and by rule heat the sensors of the loops; a share by
+    a declared capacity is E4 at most.
 
     `own`: the load's channels; `channels`: all. `tier` as in `Facility`: what is declared (M0) or a mean of the site
-    (M1) is an estimate."""
-    if tier in ("M0", "M1"):
+    (M1) is an estimate; metered cooling that is shared by a declared capacity (M0, too) is E4."""
+    alone, asked = bool(context.site.get("sut_is_all_it")), context.site.get("cooling") or {}
+    rule, by_word = asked.get("rule"), asked.get("rule") in BY_CAPACITY and not alone
+    is_loss_declared = (context.site.get("loss") or {}).get("rule") == "declared"
+    if tier == "M1" or (tier == "M0" and (is_loss_declared or not by_word)):
         return Earned("E0", f"cooling and loss are of tier {tier}: not measured for this system, an estimate is in it")
-    alone, rule = bool(context.site.get("sut_is_all_it")), (context.site.get("cooling") or {}).get("rule")
     needed = [Role.COOLING, Role.UPSTREAM] if alone else [Role.COOLING, Role.UPSTREAM, Role.IT]
     around = [c for c in channels if c.role in needed and c.kind in (Kind.POWER, Kind.ENERGY)]
-    groups = [
-        [c for c in around if (c.role, c.domain) == it] for it in dict.fromkeys((c.role, c.domain) for c in around)
-    ]
-    sensors = [c for c in channels if _is_of_a_loop(c)] if rule == "heat" and not alone else []
-    graded = [_of_the_plant(one, context) for one in (*groups, *([c] for c in sensors))]
-    found = worst([sut, *graded])
-    if rule in BY_WORD and not alone:
+    places = dict.fromkeys((c.role, c.domain) for c in around)
+    groups = [[c for c in around if (c.role, c.domain) == place] for place in places]
+    by_heat = not alone and (rule == "heat" or (rule == "two-part" and asked.get("dynamic") == "heat"))
+    sensors = [c for c in channels if _is_of_a_loop(c)] if by_heat else []
+    found = worst([sut, *(_of_the_plant(one, context) for one in (*groups, *([c] for c in sensors)))])
+    if by_word:
         found = found.at_most("E4", f"cooling is shared by the rule {rule}, which rests on figures that are declared")
     if found.place < GRADES.index("E5"):
         return found
     missing = [role.value for role in needed if all(c.role is not role for c in around)]
-    missing += ["a coolant loop"] if rule == "heat" and not alone and not sensors else []
+    missing += ["a coolant loop"] if by_heat and not sensors else []
     everything = [*own, *around, *sensors]
     why = f"no meter of {' or of '.join(missing)}" if missing else synchronous(everything, window, context)
     if why:
         return Earned(found.grade, f"{found.why}; E7 is not reached: {why}")
     limit = f"each known on the run's clock to {100 * SYNCHRONOUS:g} % of the window"
-    what = "load, cooling and what feeds the distribution" if alone else "load, all IT, cooling and its feed"
-    return Earned("E7", f"{what} by meters of {found.grade} or better, {limit}")
+    it = "" if alone else "all IT, "
+    return Earned(
+        "E7", f"load, {it}cooling and what feeds the distribution by meters of {found.grade} or better, {limit}"
+    )
 
 
 def _is_of_a_loop(channel: Channel) -> bool:

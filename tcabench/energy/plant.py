@@ -1,15 +1,17 @@
 """What the meters of the plant read over the window, summed by role."""
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import fsum
 from types import MappingProxyType
 
 from tcabench.energy import budget
-from tcabench.energy.arithmetic import less
+from tcabench.energy.arithmetic import less, plus
 from tcabench.energy.boundary import Domain, held_by
-from tcabench.energy.domain import Metered, Track
+from tcabench.energy.domain import EMPTY, Metered, Track
 from tcabench.energy.series import Series
+from tcabench.energy.trapezoid import gap_limit_ns, gaps
 from tcabench.records import Alignment, Channel, Kind, NotMetered, Quantity, Role, Value, Window
 
 COUNTERS = (Kind.ENERGY, Kind.HEAT_ENERGY, Kind.WATER)
@@ -37,8 +39,25 @@ class Readings:
 
     def of(self, domain: Domain) -> Metered:
         """The energy of a domain over the window."""
-        track = Track(domain, self.series, self.placed, self.frozen)
-        return track.over(self.window.start_ns, self.window.end_ns)
+        track = Track(domain, self.series, self.placed, self.frozen, may_be_zero=True)
+        found = track.over(self.window.start_ns, self.window.end_ns)
+        if isinstance(found.energy_j, NotMetered) and domain.power is None and domain.counter:
+            return self._or_none_flowed(found, domain.counter)
+        return found
+
+    def _or_none_flowed(self, found: Metered, counter: Channel) -> Metered:
+        """`found`, or 0 to one last digit where a counter of water or of heat reads the same all through the window.
+        A counter of electricity that stands still tells of nothing: what it counts for draws power."""
+        start_ns, end_ns = self.window.start_ns, self.window.end_ns
+        samples, flows = self.series.get(counter.id, EMPTY), counter.kind in (Kind.WATER, Kind.HEAT_ENERGY)
+        if not flows or counter.is_estimate or counter.id in self.frozen or not counter.resolution > 0:
+            return found
+        number, _ = gaps(samples, start_ns, end_ns, gap_limit_ns(counter.period_ns, counter.update_ns))
+        first, last = bisect_right(samples.t_ns, start_ns), bisect_left(samples.t_ns, end_ns)
+        if number or first >= last or len(set(samples.value[max(0, first - 1) : last + 1])) != 1:
+            return found
+        why = f"{counter.id} reads the same throughout: nothing flowed, to its last digit"
+        return replace(found, energy_j=0.0, zero_up_j=counter.resolution, why=why)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +91,10 @@ class Meters:
         if holes:
             return Total(NotMetered("; ".join(holes)))
         parts = [(one.energy_j, one.components) for one in some if not isinstance(one.energy_j, NotMetered)]
-        value = budget.quantity(fsum(value for value, _ in parts), budget.added(parts), unit)
-        return Total(value, tuple(one.source.channel.id for one in some))
+        running = [part for part in parts if part[0] != 0]
+        idle = [Quantity(0.0, 0.0, one.zero_up_j, unit) for one in some if one.energy_j == 0]
+        drawn = [budget.quantity(fsum(value for value, _ in running), budget.added(running), unit)] if running else []
+        return Total(plus(unit, *drawn, *idle), tuple(one.source.channel.id for one in some))
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,17 +213,18 @@ def _parents(channels: Sequence[Channel], able: Sequence[Channel]) -> dict[str, 
 
 def _outgrown(part: Metered, holder: Metered) -> str:
     """Why `part` cannot be inside `holder`: it reads more than both intervals allow. "" if it can."""
-    if isinstance(part.energy_j, NotMetered) or isinstance(holder.energy_j, NotMetered):
-        return ""
-    inner = budget.quantity(part.energy_j, part.components, "J")
-    if inner.low <= budget.quantity(holder.energy_j, holder.components, "J").high:
+    inner, outer = part.value(), holder.value()
+    if isinstance(inner, NotMetered) or isinstance(outer, NotMetered) or inner.low <= outer.high:
         return ""
     return f"{part.domain} is said to be inside {holder.domain}, but reads more than it"
 
 
 def _domain(name: str, able: Sequence[Channel]) -> Domain:
     mine = [channel for channel in able if channel.domain == name]
-    return Domain(name, _best(mine, COUNTERS), _best(mine, RATES))
+    counter, rate = _best(mine, COUNTERS), _best(mine, RATES)
+    meters = {one.kind: one.meter for one in (counter, rate) if one and one.kind in (Kind.ENERGY, Kind.POWER)}
+    others = [channel for channel in mine if channel.kind in meters and channel.meter != meters[channel.kind]]
+    return Domain(name, counter, rate, others=tuple(sorted(others, key=lambda channel: channel.id)))
 
 
 def _best(channels: Sequence[Channel], kinds: Collection[Kind]) -> Channel | None:

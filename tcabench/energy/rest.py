@@ -64,7 +64,9 @@ def doubted(rest: Rest, channels: Sequence[Channel], day: str) -> str:
     if not any(c.instrument is Instrument.CPU and PACKAGE.fullmatch(c.domain) for c in channels):
         return "the rest of the node is modelled with no processor counters (a package's) beside the devices'"
     if rest.half_rel < SMALLEST_REL:
-        return f"the model of the rest of the node claims +-{100 * rest.half_rel:g} %, less than {100 * SMALLEST_REL:g} %"
+        return (
+            f"the model of the rest of the node claims +-{100 * rest.half_rel:g} %, less than {100 * SMALLEST_REL:g} %"
+        )
     try:
         if date.fromisoformat(rest.measured_on) <= date.fromisoformat(day):
             return ""

@@ -188,7 +188,8 @@ def _accuracy(address: Address, point: Point) -> tuple[float, str]:
     if "class" in address.options and point.kind in (Kind.POWER, Kind.ENERGY, Kind.HEAT, Kind.HEAT_ENERGY):
         class_pct = address.number("class", point.class_pct, 0.0, 100.0)
         if not class_pct > 0:
-            raise UsageError(f"{address.scheme}: class=0 says that a meter has no error: leave it out", "meter-argument")
+            why = f"{address.scheme}: class=0 is no class: give the meter's own in % of reading, or leave it out"
+            raise UsageError(why, "meter-argument")
         return class_pct, f"class={class_pct:g} % of reading, as given"
     return point.class_pct, point.accuracy_source
 

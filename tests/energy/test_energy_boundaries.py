@@ -9,6 +9,7 @@ import pytest
 
 from tcabench.energy import integrate
 from tcabench.energy.boundary import held_by
+from tcabench.errors import UsageError
 from tcabench.records import (
     Alignment,
     Channel,
@@ -31,6 +32,13 @@ from tcabench.records.answers import Status
 S = 1_000_000_000
 WINDOW = Window(S, 18 * S, 20 * S, 30 * S, 90 * S, 95 * S, "test", 100 * S, 118 * S)
 REST = {"base_w": 100.0, "slope": 0.25, "half_width_pct": 8.0, "measured_on": "2026-10-01", "source": "a wall meter"}
+CAPACITY = {"reserved_kw": 1.0, "capacity_kw": 2.0, "capacity_half_width_pct": 5.0, "source": "the contract"}
+DAY = "2026-11-23"
+HALF = 2 * 0.005 / sqrt(3)
+METER: dict[str, Any] = {
+    "instrument": Instrument.METER, "class_pct": 0.5, "certificate": "C-1", "calibrated_on": "2026-01-01",
+    "certificate_due": "2027-01-01", "gain_low": 1 - HALF, "gain_high": 1 + HALF,
+}  # fmt: skip
 
 
 def one(name: str, kind: Kind = Kind.POWER, **changes: Any) -> Channel:
@@ -96,7 +104,7 @@ def test_a_domain_inside_a_metered_one_is_shown_and_not_added() -> None:
 
 def test_what_holds_a_domain_may_do_so_through_another() -> None:
     levels = {one("die0", inside="gpu0"): 200.0, one("module0"): 420.0}
-    between = one("gpu0", Kind.TEMPERATURE, inside="module0")
+    between = one("gpu0", inside="module0")  # without readings
     energy = integrate([*levels, between], played(levels), WINDOW, "chip")
     assert watts(energy) == pytest.approx(420, rel=1e-3)
 
@@ -146,8 +154,8 @@ def test_a_part_that_reads_more_than_the_whole_is_told_and_caps_both() -> None:
 
 def test_a_node_without_a_meter_is_its_parts_and_a_measured_rest() -> None:
     gpu, gpu_j = one("gpu0"), one("gpu0", Kind.ENERGY)
-    cpu = one("package0", Kind.ENERGY, instrument=Instrument.CPU)
-    energy = account({gpu: 300.0, gpu_j: 300.0, cpu: 100.0}, boundary="node", site={"rest": REST})
+    cpu = one("cpu0", Kind.ENERGY, instrument=Instrument.CPU)
+    energy = account({gpu: 300.0, gpu_j: 300.0, cpu: 100.0}, boundary="node", site={"rest": REST}, day=DAY)
     assert watts(energy) == pytest.approx(400 + 100 + 0.25 * 400, rel=1e-3)
     assert energy.grade == "E3"
     assert "a wall meter, measured on 2026-10-01: 100 W and 0.25 W per W metered, +-8 %" in energy.grade_why
@@ -158,7 +166,7 @@ def test_a_node_without_a_meter_is_its_parts_and_a_measured_rest() -> None:
     assert parts["rest of node"] == pytest.approx(0.08 * 200 / 600, rel=1e-3)
     assert parts["meter class"] == pytest.approx(0.01 * 500 / 600, rel=1e-3)
     assert fsum(energy.block_j) == pytest.approx(number(energy.total), rel=1e-9)
-    assert energy.peak_power == NotMetered("no power readings of package0")
+    assert energy.peak_power == NotMetered("no power readings of cpu0")
     assert number(energy.idle_power) == pytest.approx(40 + 100 + 10, rel=1e-3)
     chip = account({gpu: 300.0, gpu_j: 300.0, cpu: 100.0}, site={"rest": REST})
     assert watts(chip) == pytest.approx(400, rel=1e-3)
@@ -181,15 +189,29 @@ def test_a_meter_of_the_node_leaves_no_rest() -> None:
 
 
 def plant(load_w: float = 500.0) -> dict[Channel, float]:
-    meter: dict[str, Any] = {
-        "instrument": Instrument.METER, "class_pct": 0.5, "certificate": "C-1", "calibrated_on": "2026-01-01",
-        "certificate_due": "2027-01-01",
-    }  # fmt: skip
     return {
-        one("pdu:rack", **meter): load_w,
-        one("pump:facility", role=Role.COOLING, **meter): 60.0,
-        one("ups:facility", role=Role.UPSTREAM, **meter): 525.0,
+        one("pdu:rack", **METER): load_w,
+        one("pump:facility", role=Role.COOLING, **METER): 60.0,
+        one("ups:facility", role=Role.UPSTREAM, **METER): 525.0,
     }
+
+
+def shared_plant(rule: str, **it: Any) -> tuple[dict[Channel, float], dict[str, Any]]:
+    """(levels, context) of a plant for twice the load, cooled by loops of half and all of its heat."""
+    of_it = one("hall:facility", role=Role.IT, **(METER | it))
+    levels = {**plant(), of_it: 1000.0}
+    levels = {c: 1050.0 if c.role is Role.UPSTREAM else level for c, level in levels.items()}
+    cooling = {"rule": rule} | (CAPACITY if rule == "capacity" else {})
+    site: dict[str, Any] = {"cooling": cooling}
+    if rule == "heat":
+        site["coolant"] = {"own": {"fluid": "water"}, "all": {"fluid": "water", "serves": "plant"}}
+        for loop, flow in (("own", 1.0), ("all", 2.0)):
+            levels[one(f"{loop}:facility", Kind.FLOW, role=Role.FLOW, unit="L/min", resolution=0.0, **METER)] = flow
+            for role, degc in ((Role.SUPPLY, 30.0), (Role.RETURN, 40.0)):
+                name = {"id": f"{loop}.{role.value}", "unit": "degC"}
+                levels[one(f"{loop}:facility", Kind.TEMPERATURE, role=role, **name, **METER | it)] = degc
+    known = tuple(Alignment(name, 0, 1000, "host clock") for name in sorted({c.meter for c in levels}))
+    return levels, {"site": site, "day": DAY, "alignments": known}
 
 
 def test_a_facility_is_its_load_with_its_share_of_cooling_and_loss() -> None:
@@ -295,3 +317,129 @@ def test_carbon_is_counted_from_the_energy_at_the_boundary() -> None:
 def test_what_was_aligned_and_how_sound_it_was_is_passed_on() -> None:
     alignments: Sequence[Alignment] = (Alignment("gpu0", 0, 1000, "host clock"),)
     assert account({one("gpu0"): 300.0}, alignments=tuple(alignments)).alignments == alignments
+
+
+@pytest.mark.parametrize("kind", [Kind.POWER, Kind.ENERGY])
+def test_two_meters_of_one_domain_that_do_not_agree_are_no_energy(kind: Kind) -> None:
+    first = one("server:rack", kind, id="a", meter="a", gain_low=0.995, gain_high=1.005)
+    second = one("server:rack", kind, id="b", meter="b")
+    energy = account({first: 700.0, second: 1000.0}, boundary="rack")
+    assert isinstance(energy.total, NotMetered)
+    assert "a tells of 42000 J and b of 60000 J in one domain" in energy.total.why
+    assert "two feeds need two domains" in energy.total.why
+    alike = account({first: 700.0, second: 707.0}, boundary="rack")
+    assert watts(alike) == pytest.approx(700, rel=1e-3)
+    assert "b left out: it tells of 42420 J of the same, which is not added" in row(alike, "server").why
+
+
+def test_a_counter_and_the_power_of_two_meters_must_agree_too() -> None:
+    power, counter = one("server:rack", meter="a"), one("server:rack", Kind.ENERGY, meter="b")
+    assert isinstance(account({power: 700.0, counter: 1000.0}, boundary="rack").total, NotMetered)
+    assert watts(account({power: 700.0, counter: 705.0}, boundary="rack")) == pytest.approx(703, rel=5e-3)
+    same = account({replace(power, meter="b"): 700.0, counter: 1000.0}, boundary="rack")
+    assert isinstance(same.total, Quantity)  # one meter's two figures: E4 at most, as before
+
+
+def test_an_estimate_or_a_silent_meter_beside_a_meter_takes_nothing_from_it() -> None:
+    first, guess = one("server"), one("server", id="guess", meter="g", is_estimate=True)
+    silent = one("server", id="silent", meter="s", gain_low=0.9)
+    found = integrate([first, guess, silent], played({first: 700.0, guess: 90.0}), WINDOW, "chip")
+    assert watts(found) == pytest.approx(700, rel=1e-3)
+    assert "guess left out: one of the two is an estimate" in row(found, "server").why
+    assert "silent left out: silent: 1 gap(s)" in row(found, "server").why
+
+
+def test_a_domain_holds_no_more_than_it_reads() -> None:
+    levels = {one("a:rack"): 100.0, one("b:rack", inside="a"): 60.0, one("c:rack", inside="a"): 60.0}
+    energy = account(levels, boundary="rack")
+    assert isinstance(energy.total, NotMetered)
+    assert "a reads 6000 J, and what is said to be inside of it (b, c) 7200 J" in energy.total.why
+    assert energy.grade is None
+    fits = {c: 50.0 if c.inside else level for c, level in levels.items()}
+    assert watts(account(fits, boundary="rack")) == pytest.approx(100, rel=1e-3)
+
+
+@pytest.mark.parametrize("changes", [{"kind": Kind.TEMPERATURE, "role": Role.INFO}, {"name": "b"}, {"role": Role.INFO}])
+def test_only_what_meters_the_load_at_this_boundary_says_what_holds_it(changes: dict[str, Any]) -> None:
+    said = one(**{"name": "b:rack", "kind": Kind.POWER, "id": "said", "meter": "m", "inside": "a", **changes})
+    energy = account({one("a:rack"): 100.0, one("b:rack"): 90.0, said: 20.0}, boundary="rack")
+    assert watts(energy) == pytest.approx(190, rel=1e-3)
+
+
+def test_a_feed_on_standby_reads_0_beside_another() -> None:
+    feeds = {one("a:rack", **METER): 500.0, one("b:rack", **METER, resolution=0.1): 0.0}
+    energy = account(feeds, boundary="rack", day=DAY)
+    assert watts(energy) == pytest.approx(500, rel=1e-3)
+    standby = row(energy, "b").energy
+    assert standby == Quantity(0.0, 0.0, pytest.approx(2 / sqrt(3) * 0.1 * 60), "J")
+    assert "0 J to 6.928 J, by its last digit" in row(energy, "b").why
+    parts = {c.name: (c.down_rel, c.up_rel) for c in energy.components}
+    assert parts["reading of 0"] == (0.0, pytest.approx(6.928 / 30_000, rel=1e-3))
+    assert energy.grade == "E6"
+    assert isinstance(energy.idle_power, Quantity)
+
+
+@pytest.mark.parametrize(
+    ("levels", "why"),
+    [
+        ({one("b:rack", **METER): 0.0}, "shows no energy at all"),
+        ({one("a:rack", **METER): 0.0, one("b:rack", **METER): 0.0}, "every meter reads 0"),
+        ({one("a:rack"): 500.0, one("b:rack"): 0.0}, "shows no energy at all"),  # a chip's own
+        ({one("a:rack", **METER): 500.0, one("b:rack", **METER | {"resolution": 0.0}): 0.0}, "shows no energy at all"),
+        (
+            {one("a:rack"): 500.0, one("b:rack", **METER): 0.0, one("b:rack", Kind.ENERGY, **METER): 90.0},
+            "b.power reads 0 W throughout, and b.energy tells of 5400 J",
+        ),
+    ],
+)
+def test_what_reads_0_is_else_no_energy(levels: dict[Channel, float], why: str) -> None:
+    energy = account(levels, boundary="rack")
+    assert isinstance(energy.total, NotMetered)
+    assert why in energy.total.why
+
+
+@pytest.mark.parametrize(
+    ("rule", "it", "grade", "why"),
+    [
+        ("energy", {}, "E7", "load, all IT, cooling"),
+        ("heat", {}, "E7", "load, all IT, cooling"),
+        ("energy", {"is_estimate": True}, "E0", "hall.power is an estimate"),
+        ("heat", {"certificate": ""}, "E4", "no calibration certificate"),
+        ("capacity", {}, "E4", "the rule capacity"),
+    ],
+)
+def test_what_sets_the_share_of_a_plant_is_graded(rule: str, it: dict[str, Any], grade: str, why: str) -> None:
+    levels, context = shared_plant(rule, **it)
+    energy = account(levels, boundary="facility", **context)
+    assert energy.grade == grade, energy.grade_why
+    assert why in energy.grade_why
+
+
+def test_a_sensor_of_a_loop_that_is_no_certified_meter_keeps_from_e7() -> None:
+    levels, context = shared_plant("heat")
+    levels = {replace(c, certificate="") if c.id == "all.supply" else c: level for c, level in levels.items()}
+    energy = account(levels, boundary="facility", **context)
+    assert (energy.grade, "all.supply is a meter" in energy.grade_why) == ("E4", True)
+    levels = {replace(c, instrument=Instrument.DEVICE) if c.id == "all.supply" else c: w for c, w in levels.items()}
+    assert account(levels, boundary="facility", **context).grade == "E1"
+
+
+@pytest.mark.parametrize(
+    ("rest", "day", "package", "why"),
+    [
+        ({"measured_on": "2026-11-24"}, DAY, "cpu0", "measured on 2026-11-24, after the run of 2026-11-23"),
+        ({}, "", "cpu0", "is not known"),
+        ({"half_width_pct": 0.001}, DAY, "cpu0", "claims +-0.001 %"),
+        ({}, DAY, "dram0", "no processor counters (a package's)"),
+    ],
+)
+def test_a_rest_of_the_node_that_is_not_credible_is_e1(rest: dict[str, Any], day: str, package: str, why: str) -> None:
+    cpu = one(package, Kind.ENERGY, instrument=Instrument.CPU)
+    levels = {one("gpu0"): 300.0, one("gpu0", Kind.ENERGY): 300.0, cpu: 100.0}
+    energy = account(levels, boundary="node", site={"rest": REST | rest}, day=day)
+    assert (energy.grade, why in energy.grade_why) == ("E1", True), energy.grade_why
+
+
+def test_a_rest_of_nothing_is_refused() -> None:
+    with pytest.raises(UsageError, match="base_w and slope are both 0"):
+        account({one("gpu0"): 300.0}, boundary="node", site={"rest": REST | {"base_w": 0, "slope": 0}})

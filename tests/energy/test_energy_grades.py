@@ -1,6 +1,7 @@
 """Grades by rule: one row for each way to earn or to lose one. And what a channel could earn at best."""
 
 from dataclasses import replace
+from math import sqrt
 from typing import Any
 
 import pytest
@@ -25,7 +26,10 @@ def one(kind: Kind = Kind.POWER, **changes: Any) -> Channel:
 
 
 def meter(kind: Kind = Kind.POWER, class_pct: float = 1.0, **changes: Any) -> Channel:
-    return one(kind, instrument=Instrument.METER, class_pct=class_pct, **(CERTIFIED | changes))
+    """With the interval that its class makes."""
+    half = 2 * class_pct / 100 / sqrt(3)
+    gain = {"gain_low": 1 - half, "gain_high": 1 + half}
+    return one(kind, instrument=Instrument.METER, class_pct=class_pct, **(gain | CERTIFIED | changes))
 
 
 GPU, GPU_J = one(domain="gpu0"), one(Kind.ENERGY, domain="gpu0")
@@ -68,6 +72,15 @@ ROWS: list[tuple[dict[Channel, float], dict[str, Any], str, str]] = [
     ({meter(certificate=""): 50}, {}, "E4", "no calibration certificate is named"),
     ({meter(calibrated_on=""): 50}, {}, "E4", "has no dates"),
     ({meter(certificate_due=""): 50}, {}, "E4", "has no dates"),
+    ({meter(calibrated_on="0", certificate_due="z"): 50}, {}, "E4", "has no dates"),
+    ({meter(calibrated_on="2026-03-01", certificate_due="soon"): 50}, {}, "E4", "has no dates"),
+    ({meter(calibrated_on="2027-03-01", certificate_due="2026-03-01"): 50}, {}, "E4", "has no dates"),
+    ({meter(): 50}, {"day": "tomorrow"}, "E4", "the day of the run is not known"),
+    ({meter(class_pct=0.5, gain_low=0.8, gain_high=1.2): 50}, {}, "E4", "+-20 % is claimed of it, and the class makes"),
+    ({meter(class_pct=0.5, gain_low=1.0, gain_high=1.0): 50}, {}, "E4", "+-0 % is claimed of it"),
+    ({meter(gain_low=1.0): 50}, {}, "E5", "class 1"),
+    ({meter(class_pct=0.5, gain_low=1.0, gain_high=1.0028): 50}, {}, "E4", "makes it +-0.577 %"),
+    ({meter(class_pct=0.5, gain_low=0.997, gain_high=1.003): 50}, {}, "E6", "class 0.5"),
     ({meter(): 50}, {"day": "2027-03-02"}, "E4", "valid from 2026-03-01 to 2027-03-01, and the run was on 2027-03-02"),
     ({meter(): 50}, {"day": "2027-03-01"}, "E5", "class 1"),
     ({meter(): 50}, {"day": "2026-03-01"}, "E5", "class 1"),

@@ -11,11 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tcabench.energy import facility
+from tcabench.energy import facility, integrate
 from tcabench.energy.arithmetic import less, over, plus, stated, times
 from tcabench.energy.series import by_channel
 from tcabench.errors import UsageError
-from tcabench.records import Channel, Facility, Kind, NotMetered, PowerSample, Quantity, Role, Value
+from tcabench.evidence.energy_document import energy_document
+from tcabench.evidence.soundness import lost_rel
+from tcabench.records import Channel, Facility, Health, Instrument, Kind, NotMetered, PowerSample, Quantity, Role, Value
 
 sys.path.insert(0, str(Path(__file__).parent))
 from plant_rig import WINDOW, WINDOW_S, channel, joules, number, readings, site, why
@@ -116,20 +118,40 @@ def test_by_heat_the_share_is_that_of_the_loops() -> None:
     assert there.rule.startswith("cooling by share of heat")
 
 
+CONTRACT = {"capacity_half_width_pct": 10.0, "source": "contract"}
+
+
 def test_by_capacity_what_is_reserved_counts() -> None:
-    there = found(HALL, cooling={"rule": "capacity", "reserved_kw": 40.0, "capacity_kw": 400.0})
+    there = found(HALL, cooling={"rule": "capacity", "reserved_kw": 40.0, "capacity_kw": 400.0, **CONTRACT})
     assert number(there.cooling) == pytest.approx(1_200 * WINDOW_S)
-    assert "(40 of 400 kW)" in there.rule
+    assert "(40 of 400 kW, +-10 %, declared, not measured: contract)" in there.rule
+
+
+def test_a_share_by_capacity_is_declared_and_as_wide_as_stated() -> None:
+    there = found(
+        (*HALL, (REUSE, 23_000.0)), cooling={"rule": "capacity", "reserved_kw": 40.0, "capacity_kw": 400.0, **CONTRACT}
+    )
+    assert there.tier == "M0"
+    assert isinstance(there.cooling, Quantity)
+    half_rel = (0.1**2 + 0.01**2) ** 0.5
+    assert there.cooling.high / there.cooling.value - 1 == pytest.approx(half_rel, rel=0.01)
+    assert number(there.ere) == pytest.approx(0.92, rel=2e-3)  # the plant as a whole is metered all the same
 
 
 def test_in_two_parts_idle_goes_by_capacity_and_the_rest_by_energy() -> None:
-    asked = {"rule": "two-part", "reserved_kw": 40.0, "capacity_kw": 400.0, "idle_w": 2_000.0}
+    asked = {"rule": "two-part", "reserved_kw": 40.0, "capacity_kw": 400.0, "idle_w": 2_000.0, **CONTRACT}
     there = found(HALL, cooling=asked)
     assert number(there.cooling) == pytest.approx((2_000 * 0.1 + 10_000 * 0.2) * WINDOW_S)
+    assert isinstance(there.cooling, Quantity)
+    assert there.tier == "M0"
+    exact = {"rule": "two-part", "reserved_kw": 40.0, "capacity_kw": 400.0, "idle_w": 2_000.0, "source": "contract"}
+    sure = found(HALL, cooling={**exact, "capacity_half_width_pct": 1e-6}).cooling
+    assert isinstance(sure, Quantity)
+    assert there.cooling.high - there.cooling.value > 1.1 * (sure.high - sure.value)
 
 
 def test_a_plant_below_its_stated_idle_is_told() -> None:
-    asked = {"rule": "two-part", "reserved_kw": 40.0, "capacity_kw": 400.0, "idle_w": 13_000.0}
+    asked = {"rule": "two-part", "reserved_kw": 40.0, "capacity_kw": 400.0, "idle_w": 13_000.0, **CONTRACT}
     assert "less than its stated idle_w of 13000 W" in why(found(HALL, cooling=asked).cooling)
 
 
@@ -189,11 +211,17 @@ def test_what_is_declared_makes_no_measured_whole() -> None:
 
 def test_half_a_facility_has_no_total() -> None:
     cooled = found((HALL[0], HALL[2]), cooling=BY_ENERGY)
-    assert number(cooled.ppue) == pytest.approx(1.12)
-    assert why(facility.total(cooled)) == "no meter has the role upstream, and the site declares no loss"
-    lossy = found(HALL[:2])
-    assert number(lossy.ppue) == pytest.approx(1.03)
-    assert why(facility.total(lossy)) == "no meter has the role cooling, and the site declares none"
+    told = "no meter has the role upstream, and the site declares no loss"
+    assert why(facility.total(cooled)) == why(cooled.ppue) == told
+    lossy = found((*HALL[:2], (REUSE, 23_000.0)))
+    told = "no meter has the role cooling, and the site declares none"
+    assert why(facility.total(lossy)) == why(lossy.ppue) == why(lossy.ere) == told
+
+
+def test_without_cooling_meters_the_site_meter_goes_before_what_feeds_the_distribution() -> None:
+    there = found((*HALL[:2], (SITE, 200_000.0)))
+    assert number(there.ppue) == pytest.approx(2.0)
+    assert there.tier == "M1"
 
 
 @pytest.mark.parametrize(
@@ -251,6 +279,132 @@ def test_without_their_meters_the_ratios_say_why() -> None:
 def test_the_same_thing_metered_within_another_counts_once() -> None:
     inner = (replace(channel("pump", Kind.POWER, Role.COOLING), inside="chiller"), 2_000.0)
     assert number(found((*HALL, inner), cooling=BY_ENERGY).cooling) == pytest.approx(2_400 * WINDOW_S)
+
+
+PUMP = channel("pump", Kind.POWER, Role.COOLING, inside="chiller")
+FAN = channel("fan", Kind.POWER, Role.COOLING)
+COUNTED = channel("pump", Kind.ENERGY, Role.COOLING)
+
+
+def test_one_channel_that_says_where_it_lies_speaks_for_its_domain() -> None:
+    there = found((*HALL, (PUMP, 2_000.0), (COUNTED, 2_000.0)), cooling=BY_ENERGY)
+    assert number(there.cooling) == pytest.approx(2_400 * WINDOW_S)
+
+
+def test_what_serves_it_alone_is_taken_out_of_the_meter_that_holds_it() -> None:
+    there = found((*HALL, (PUMP, 2_000.0)), cooling={"rule": "energy", "own": ["pump"]})
+    assert number(there.cooling) == pytest.approx((2_000 + 10_000 * 0.2) * WINDOW_S)
+    assert number(there.ppue) == pytest.approx(1 + 2_000 / 20_000 + 0.1 + 0.03)
+
+
+def test_what_lies_within_what_serves_it_alone_counts_once() -> None:
+    asked = {"rule": "energy", "own": ["chiller", "pump"]}
+    assert number(found((*HALL, (PUMP, 2_000.0)), cooling=asked).cooling) == pytest.approx(12_000 * WINDOW_S)
+    asked = {"rule": "energy", "own": ["chiller"]}
+    assert number(found((*HALL, (PUMP, 2_000.0)), cooling=asked).cooling) == pytest.approx(12_000 * WINDOW_S)
+
+
+@pytest.mark.parametrize(
+    ("chiller", "others", "own", "told"),
+    [
+        ("chiller", (FAN,), ["fan"], "chiller inside chiller: that is a circle"),
+        ("pump", (PUMP,), [], "chiller inside pump inside chiller: that is a circle"),
+        ("", (PUMP, replace(COUNTED, inside="fan"), FAN), [], "pump is said to be inside chiller and inside fan"),
+        ("fan", (FAN,), [], "chiller is said to be inside fan, but reads more than it"),
+    ],
+)
+def test_what_cannot_lie_in_one_another_is_refused(
+    chiller: str, others: tuple[Channel, ...], own: list[str], told: str
+) -> None:
+    plant = (*HALL[:2], (replace(COOLING, inside=chiller), 12_000.0), *((one, 50.0) for one in others))
+    there = found(plant, cooling={"rule": "energy", "own": own})
+    assert told in why(there.cooling)
+    assert told in why(there.ppue)
+    assert told in why(facility.total(there))
+
+
+def test_a_shared_meter_that_failed_leaves_no_cer_of_what_is_left() -> None:
+    own, main = channel("cdu7", Kind.POWER, Role.COOLING), loop_of("main", 144.3, 10.0)
+    levels = (*HALL, (own, 300.0), *main)
+    taken = [s for one, level in levels for s in readings(one, level) if s.channel != COOLING.id]
+    asked = site(cooling={"rule": "energy", "own": ["cdu7"]}, coolant={"main": {"fluid": "water", "serves": "plant"}})
+    there = facility.account([one for one, _ in levels], by_channel(taken), WINDOW, SUT, NONE, asked)
+    assert there is not None
+    assert "chiller" in why(there.cer)
+    assert "chiller" in why(there.cooling)
+
+
+@pytest.mark.parametrize(("frozen_s", "counts"), [(0.0, True), (60.0, False)])
+def test_a_frozen_counter_of_the_plant_that_lost_energy_is_not_used(frozen_s: float, counts: bool) -> None:
+    """It was not read for 60 s and counted on by nothing meanwhile: that may be slow, but not where it was frozen."""
+    counter = channel("chiller", Kind.ENERGY, Role.COOLING)
+    still = readings(counter, lambda s: 0.0 if 300 <= s < 360 else 12_000.0)
+    taken = [s for one, level in HALL[:2] for s in readings(one, level)]
+    taken += [sample for sample in still if not 301e9 <= sample.t_ns < 360e9]
+    context = replace(site(cooling=BY_ENERGY), health=(Health(counter.id, 600, 540, 0, 0, frozen_s, 60, 0.1, ()),))
+    channels = [IT, UPSTREAM, counter]
+    there = facility.account(channels, by_channel(taken), WINDOW, SUT, NONE, context)
+    assert there is not None
+    assert isinstance(there.cooling, Quantity) == counts
+    assert isinstance(there.ppue, Quantity) == counts
+
+
+def test_an_idle_plant_draws_nothing_and_not_unknown() -> None:
+    still = {"instrument": Instrument.METER, "resolution": 10.0}
+    chiller, tower, baths = replace(COOLING, **still), replace(WATER, **still), replace(REUSE, **still)
+    there = found((*HALL[:2], (chiller, 0.0), (tower, 0.0), (baths, 0.0)), cooling=BY_ENERGY)
+    for value in (there.cooling, there.wue, there.erf):
+        assert isinstance(value, Quantity)
+        assert value.low == value.value == 0.0 < value.high
+    assert number(there.ppue) == pytest.approx(1.03)
+    assert why(there.cer).startswith("no coolant loop")
+
+
+def test_without_a_last_digit_nobody_knows_that_nothing_flowed() -> None:
+    assert WATER.id in why(found((*HALL, (WATER, 0.0)), cooling=BY_ENERGY).wue)
+
+
+def test_two_meters_of_one_part_of_the_plant_must_agree() -> None:
+    second = replace(COOLING, id="second", meter="n")
+    there = found((*HALL, (second, 6_000.0)), cooling=BY_ENERGY)
+    assert "two feeds need two domains" in why(there.cooling)
+
+
+COLD = {
+    "coolant": {"rack": {"fluid": "pg25", "sensor_half_width_k": 0.1}, "main": {"fluid": "water", "serves": "plant"}}
+}
+
+
+@pytest.mark.parametrize(("rise", "told"), [(-0.05, "brought some"), (2.0, "loop rack: a rise of 2.00 K is below 4 K")])
+def test_no_cooling_is_shared_by_a_heat_that_is_none_or_doubted(rise: float, told: str) -> None:
+    levels = (*HALL, *loop_of("rack", 30.0, rise), *loop_of("main", 144.3, 10.0))
+    there = found(levels, cooling={"rule": "heat"}, **COLD)
+    assert told in why(there.cooling)
+    assert told in why(there.ppue)
+    asked = {"rule": "two-part", "dynamic": "heat", "reserved_kw": 40.0, "capacity_kw": 400.0, "idle_w": 9.0}
+    assert told in why(found(levels, cooling={**asked, **CONTRACT}, **COLD).cooling)
+
+
+def test_the_channels_behind_its_values_are_named() -> None:
+    levels = (*HALL, (WATER, 0.05), *loop_of("rack", 30.0, 8.0))
+    there = found(levels, cooling=BY_ENERGY, coolant={"rack": {"fluid": "pg25"}})
+    assert set(there.channels) == {one.id for one, _ in levels}
+    alone = found(HALL, joules(100_000), cooling=BY_ENERGY, sut_is_all_it=True)
+    assert set(alone.channels) == {UPSTREAM.id, COOLING.id}
+
+
+@pytest.mark.parametrize(("boundary", "seen"), [("facility", 0.5), ("rack", 0.0)])
+def test_the_readings_of_the_plant_count_at_the_facility(boundary: str, seen: float) -> None:
+    rack = channel("rack", Kind.POWER, Role.LOAD, boundary="rack")
+    levels = ((rack, 20_000.0), *HALL)
+    taken = [sample for one, level in levels for sample in readings(one, level)]
+    health = (Health(COOLING.id, 600, 300, 0, 0, 0.0, 300, 0.5, ()),)
+    context = replace(site(cooling=BY_ENERGY), health=health)
+    energy = integrate([one for one, _ in levels], taken, WINDOW, boundary, context)
+    assert isinstance(energy.total, Quantity)
+    assert lost_rel(energy) == seen
+    plant = energy_document(energy)["facility"]
+    assert set(plant["channels"]) == {one.id for one, _ in HALL}
 
 
 @pytest.mark.parametrize(

@@ -90,6 +90,7 @@ def test_a_small_rise_widens_the_interval_and_is_told(rise_k: float, doubted: bo
     half_rel = (found.heat.heat.high - found.heat.heat.low) / 2 / found.heat.heat.value
     assert half_rel > 0.14 / rise_k
     assert ("do not certify on this heat" in found.heat.why) == doubted
+    assert found.doubt == found.heat.why
 
 
 def test_a_rise_within_the_sensors_reaches_below_zero() -> None:
@@ -146,6 +147,17 @@ def test_a_heat_meter_counts_where_flow_and_temperatures_cannot_be_had() -> None
     (found,) = loops([told], by_channel(readings(told, 50_000.0)), WINDOW, {})
     assert number(found.heat.heat) == pytest.approx(50_000 * WINDOW_S, rel=0.01)
     assert found.heat.why == "as the device tells it: loop rack has no flow and no supply and no return channel"
+
+
+def test_a_frozen_heat_meter_that_lost_energy_is_not_used() -> None:
+    told = replace(TOLD, role=Role.LOAD)
+    still = readings(told, lambda s: 0.0 if 300 <= s < 360 else 50_000.0)
+    taken = by_channel([sample for sample in still if not 301 * S <= sample.t_ns < 360 * S])
+    (sound,), (frozen,) = (loops([told], taken, WINDOW, {}, frozen=ids) for ids in ((), (told.id,)))
+    assert isinstance(sound.heat.heat, Quantity)
+    assert sound.channels == (told.id,)
+    assert not isinstance(frozen.heat.heat, Quantity)
+    assert frozen.channels == ()
 
 
 def test_a_devices_figure_for_information_makes_no_loop() -> None:

@@ -1,9 +1,11 @@
 """Exports as meters: every way to write a time, a unit or a number, a file that grows, and each way to get it wrong."""
 
+import os
 import random
+import time
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from urllib.parse import parse_qsl
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -11,14 +13,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tcabench.energy.mend import mended
+from tcabench.energy.series import Series
 from tcabench.errors import MeterError, UsageError
-from tcabench.power.meters.export import open_csv, open_parquet, rows_between
+from tcabench.power.meter import Meter
+from tcabench.power.meters.export import open_csv, open_parquet
 from tcabench.power.meters.export_time import instant_ns, zone_named
-from tcabench.records import Kind, Role
+from tcabench.records import Kind
 
 NOON_NS = 1_795_435_200_000_000_000  # 2026-11-23T12:00:00Z
 SECOND_NS = 1_000_000_000
-ALWAYS = (0, 2**62)
 PLAIN = "time=when&value=load&unit=kW&tz=UTC"
 
 
@@ -28,8 +32,25 @@ def export(tmp_path: Path, text: str, name: str = "dcim.csv", encoding: str = "u
     return str(path)
 
 
-def values(path: str, options: str, window: tuple[int, int] = ALWAYS) -> list[tuple[int | None, float]]:
-    return [(ns, value) for _, value, ns in rows_between(path, dict(parse_qsl(options)), *window)]
+@pytest.fixture(scope="module", autouse=True)
+def late_that_day() -> Iterator[None]:
+    """It is the evening of the day of which the files tell."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(time, "time_ns", lambda: NOON_NS + 20 * 3600 * SECOND_NS)
+        yield
+
+
+def followed(path: str, options: str) -> Meter:
+    """A meter that was opened when the file at `path` had its header only."""
+    whole = Path(path).read_bytes()
+    Path(path).write_bytes(whole.partition(b"\n")[0] + b"\n" * (b"\n" in whole))
+    (meter,) = open_csv(f"{path}?{options}")
+    Path(path).write_bytes(whole)
+    return meter
+
+
+def values(path: str, options: str) -> list[tuple[int | None, float]]:
+    return [(ns, value) for _, value, ns in followed(path, options).read()]
 
 
 def minutes(n: int) -> list[str]:
@@ -130,7 +151,7 @@ def test_units_can_stand_in_a_column_and_heat_is_told_by_its_kind(tmp_path: Path
 def test_several_columns_share_one_time_and_one_place(tmp_path: Path) -> None:
     path = export(tmp_path, "day,hour,P,E\n2026-11-23,12:00,3.5,1000.25\n2026-11-23,12:01,,1000.30\n")
     options = "time=day,hour&value=P,E&unit=kW,kWh&tz=UTC&boundary=rack&domain=rack7"
-    readings = rows_between(path, dict(parse_qsl(options)), *ALWAYS)
+    readings = followed(path, options).read()
     assert [(r.channel.rsplit(".", 1)[1], r.value) for r in readings] == [
         ("power", 3500), ("energy", pytest.approx(3.6009e9)), ("energy", pytest.approx(3.60108e9)),
     ]  # fmt: skip
@@ -168,6 +189,70 @@ def test_energies_of_intervals_become_a_counter_and_starts_are_moved_to_ends(tmp
     assert values(path, options) == [(NOON_NS + 60 * SECOND_NS, 1.8e6), (NOON_NS + 120 * SECOND_NS, 2.7e6)]
     (meter,) = open_csv(f"{path}?{options}")
     assert (meter.channels()[0].update_ns, meter.channels()[0].average_ns) == (60 * SECOND_NS, 60 * SECOND_NS)
+
+
+def stretches_after_faults(path: str, options: str) -> list[list[float]]:
+    """The counter that is left of a file of energies, in kWh from the start of each stretch without a reset."""
+    meter = followed(path, options)
+    try:
+        read = meter.read()
+    except MeterError:
+        read = meter.read()  # what was sound
+    counter = Series(tuple(r[2] or 0 for r in read), (0,) * len(read), tuple(r[1] for r in read))
+    found: list[list[float]] = []
+    for value in mended(counter, 0.0, 0.0).series.value:
+        if not found or value < found[-1][-1]:
+            found.append([])
+        found[-1].append(value)
+    return [[round((value - one[0]) / 3.6e6, 6) for value in one] for one in found]
+
+
+@pytest.mark.parametrize(
+    ("rows", "kept"),
+    [
+        ("0,1 60,1 120,1", [[0, 1, 2]]),
+        ("0,1 60,1 120, 180,1 240,1", [[0, 1], [0, 1]]),  # a value that is absent
+        ("0,1 60,1 180,1 240,1", [[0, 1], [0, 1]]),  # a row that is absent
+        ("0,1 120,1 180,1", [[0], [0, 1]]),  # after one row, as much as before at once
+        ("0,0 60,0 180,0 240,0 360,9 420,9", [[0, 0], [0, 0], [0, 9]]),
+        ("0,1 60,1 61,x 120,1 180,1", [[0, 1], [0, 1]]),  # a row that is refused
+        ("0,1 60,1 60,1 120,1 180,1", [[0, 1], [0, 1]]),
+    ],
+)
+def test_the_energy_of_an_interval_that_is_missing_is_never_taken_for_none(
+    tmp_path: Path, rows: str, kept: list[list[float]]
+) -> None:
+    told = [row.split(",") for row in rows.split()]
+    path = export(tmp_path, "when,used\n" + "".join(f"{1795435200 + int(t)},{kwh}\n" for t, kwh in told))
+    meter_says = stretches_after_faults(path, "time=when&value=used&unit=kWh&counts=interval&every=60")
+    assert meter_says == kept
+
+
+def test_energies_of_intervals_need_to_be_told_how_long_they_are(tmp_path: Path) -> None:
+    path = export(tmp_path, "when,used\n1795435200,0.5\n")
+    with pytest.raises(UsageError, match="counts=interval needs every=SECONDS"):
+        open_csv(f"{path}?time=when&value=used&unit=kWh&counts=interval")
+
+
+def test_columns_in_another_order_are_read_by_the_header_of_their_own_file(tmp_path: Path) -> None:
+    path = export(tmp_path, "when,load,temp\n1795435200,3,20\n")
+    (meter,) = open_csv(f"{path}?{PLAIN}")
+    assert [reading[1] for reading in meter.read()] == [3000]
+    Path(path).rename(f"{path}.1")
+    export(tmp_path, "")
+    with pytest.raises(MeterError, match="it has no header yet"):
+        meter.read()
+    with Path(path).open("a") as file:
+        file.write("when,temp,load\n1795435201,20,4\n")
+    assert [reading[1] for reading in meter.read()] == [4000]
+
+
+def test_a_row_from_the_future_is_refused_and_those_behind_it_count(tmp_path: Path) -> None:
+    path = export(tmp_path, "when,load\n1795435200,1\n1826971200,2\n1795435201,3\n")
+    meter = followed(path, PLAIN)
+    with pytest.raises(MeterError, match=r"row 3: its time is \d+ s ahead of this machine's clock"):
+        meter.read()
+    assert [reading[1] for reading in meter.read()] == [1000, 3000]
 
 
 def test_a_file_is_followed_as_it_grows(tmp_path: Path) -> None:
@@ -229,20 +314,17 @@ def test_a_long_file_is_opened_at_its_end_and_rows_keep_their_numbers(tmp_path: 
         meter.read()
 
 
-def test_an_export_that_is_made_after_the_run_needs_no_file_before(tmp_path: Path) -> None:
-    path = str(tmp_path / "later.csv")
-    (meter,) = open_csv(f"{path}?{PLAIN}&follow=off&role=it&period=60")
-    assert meter.read() == []
-    (channel,) = meter.channels()
-    assert (channel.role, channel.boundary, channel.period_ns) == (Role.IT, "facility", 60 * SECOND_NS)
-    export(tmp_path, "when,load\n" + "\n".join(minutes(5)), "later.csv")
-    rows = meter.rows_between(NOON_NS + 60 * SECOND_NS, NOON_NS + 180 * SECOND_NS)  # type: ignore[attr-defined]
-    assert [(r.channel, r.value) for r in rows] == [(channel.id, pytest.approx(v)) for v in (3100, 3200, 3300)]
+@pytest.mark.parametrize("opens", [open_csv, open_parquet])
+def test_an_export_that_is_made_after_the_run_is_refused(tmp_path: Path, opens: Callable[[str], list[Meter]]) -> None:
+    with pytest.raises(UsageError, match=r"read while the run lasts, as its rows appear: leave follow= out"):
+        opens(f"{tmp_path}/later?{PLAIN}&follow=off")
+    with pytest.raises(MeterError, match="cannot be read: No such file"):
+        opens(f"{tmp_path}/later?{PLAIN}")
 
 
-def parquet(tmp_path: Path, when: pa.Array, **more: pa.Array) -> str:
+def parquet(tmp_path: Path, when: pa.Array, load: Sequence[float | None] = (3.0, None, 3.2)) -> str:
     path = str(tmp_path / "dcim.parquet")
-    pq.write_table(pa.table({"when": when, "load": pa.array([3.0, None, 3.2]), **more}), path)
+    pq.write_table(pa.table({"when": when, "load": pa.array(load, pa.float64())}), path)
     return path
 
 
@@ -255,25 +337,42 @@ def test_parquet_is_read_with_every_kind_of_time(tmp_path: Path, kind: str) -> N
         "epoch_ms": pa.array([int(t.timestamp() * 1000) for t in at]),
         "text": pa.array([t.isoformat() for t in at]),
     }[kind]
-    path = parquet(tmp_path, when)
-    options = "time=when&value=load&unit=kW&tz=Europe/Berlin"
-    assert values(path, options) == [(NOON_NS, 3000), (NOON_NS + 2 * SECOND_NS, pytest.approx(3200))]
-    (meter,) = open_parquet(f"{path}?{options}")
+    path = parquet(tmp_path, pa.array(when[:1], when.type), [2.0])
+    (meter,) = open_parquet(f"{path}?time=when&value=load&unit=kW&tz=Europe/Berlin")
+    assert [(r[1], r[2]) for r in meter.read()] == [(2000, NOON_NS)]
+    parquet(tmp_path, when)
+    assert [(r[1], r[2]) for r in meter.read()] == [(pytest.approx(3200), NOON_NS + 2 * SECOND_NS)]
+
+
+def test_a_parquet_file_that_is_replaced_gives_its_new_rows_once(tmp_path: Path) -> None:
+    path = parquet(tmp_path, pa.array([1795435200, 1795435201, 1795435202]), [1.0, 2.0, 3.0])
+    (meter,) = open_parquet(f"{path}?{PLAIN}")
+    assert [reading[1] for reading in meter.read()] == [3000]
     assert meter.read() == []
-    assert meter.channels()[0].id == rows_between(path, dict(parse_qsl(options)), *ALWAYS)[0].channel
-
-
-def test_parquet_troubles_are_told(tmp_path: Path) -> None:
-    path = parquet(tmp_path, pa.array([1795435200, 1795435202, 1795435201]))
-    with pytest.raises(MeterError, match="row 3 is 1 s earlier than row 2: sort the export by time"):
-        values(path, PLAIN)
-    with pytest.raises(MeterError, match=r"there is no column 'power'\. It has: when, load"):
-        values(path, PLAIN.replace("load", "power"))
+    parquet(tmp_path, pa.array([1795435201, 1795435202, 1795435203, 1795435204]), [2.0, 3.0, 4.0, 5.0])
+    assert [reading[1] for reading in meter.read()] == [4000, 5000]
+    os.utime(path, ns=(1, 1))
+    assert meter.read() == []
     Path(path).write_bytes(b"PAR1 and no more")
     with pytest.raises(MeterError, match=r"dcim\.parquet: not readable"):
-        values(path, PLAIN)
-    with pytest.raises(UsageError, match="a Parquet file cannot grow"):
-        open_parquet(f"{path}?{PLAIN}&follow=on")
+        meter.read()
+    parquet(tmp_path, pa.array([1795435204, 1795435205, 1795435205, 1795435206]), [5.0, 6.0, 7.0, 8.0])
+    with pytest.raises(MeterError, match="row 3 has the time of row 2"):
+        meter.read()
+    assert [reading[1] for reading in meter.read()] == [6000, 8000]
+    os.utime(path, ns=(2, 2))
+    assert meter.read() == []
+
+
+def test_parquet_troubles_are_told_at_opening(tmp_path: Path) -> None:
+    path = parquet(tmp_path, pa.array([1795435200, 1795435202, 1795435201]))
+    with pytest.raises(MeterError, match="row 3 is 1 s earlier than row 2: sort the export by time"):
+        open_parquet(f"{path}?{PLAIN}")
+    with pytest.raises(MeterError, match=r"there is no column 'power'\. It has: when, load"):
+        open_parquet(f"{path}?{PLAIN.replace('load', 'power')}")
+    Path(path).write_bytes(b"PAR1 and no more")
+    with pytest.raises(MeterError, match=r"dcim\.parquet: not readable"):
+        open_parquet(f"{path}?{PLAIN}")
 
 
 BAD_FILES = [
@@ -327,14 +426,7 @@ def test_a_bad_file_ends_in_a_sentence_with_the_row(tmp_path: Path, text: str, o
 )  # fmt: skip
 def test_options_that_make_no_sense_are_refused(options: str, told: str) -> None:
     with pytest.raises(UsageError, match=told):
-        open_csv(f"./dcim.csv?{options}&follow=off")
-
-
-def test_a_window_picks_its_rows_and_takes_both_edges(tmp_path: Path) -> None:
-    path = export(tmp_path, "when,load\n" + "".join(f"{1795435200 + k},{k}\n" for k in range(10)))
-    picked = values(path, PLAIN, (NOON_NS + 3 * SECOND_NS, NOON_NS + 5 * SECOND_NS))
-    assert [value for _, value in picked] == [3000, 4000, 5000]
-    assert values(path, PLAIN, (NOON_NS + 1, NOON_NS + SECOND_NS - 1)) == []
+        open_csv(f"./dcim.csv?{options}")
 
 
 def test_facts_and_accuracy_say_what_nobody_stated(tmp_path: Path) -> None:
@@ -361,12 +453,12 @@ def test_a_load_that_was_exported_comes_back_to_the_last_digit(tmp_path: Path) -
 def test_a_path_in_the_home_folder_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     export(tmp_path, "when,load\n1795435200,1\n")
-    assert values("~/dcim.csv", PLAIN) == [(NOON_NS, 1000)]
     assert len(open_csv(f"~/dcim.csv?{PLAIN}")[0].read()) == 1
 
 
 def test_closing_twice_does_nothing_and_the_meter_is_named_after_its_file(tmp_path: Path) -> None:
-    (meter,) = open_csv(f"{tmp_path}/x.csv?{PLAIN}&follow=off")
+    path = export(tmp_path, "when,load\n", "x.csv")
+    (meter,) = open_csv(f"{path}?{PLAIN}")
     assert meter.name == meter.channels()[0].meter
     assert meter.name.endswith("-x-csv")
     meter.close()

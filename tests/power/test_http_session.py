@@ -264,3 +264,32 @@ def test_a_closed_port_and_an_unknown_host_say_what_to_check(session: Open) -> N
 def test_options_that_make_no_sense_are_refused(session: Open, text: str, tls: str, why: str) -> None:
     with pytest.raises(UsageError, match=why):
         session(text, tls)
+
+
+def test_a_login_that_cannot_be_sent_is_refused_without_being_shown(
+    session: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, secret in (("password", "top\rsecret"), ("token", "top\nsecret"), ("token", "topsécret")):
+        monkeypatch.setenv("SECRET", secret)
+        with pytest.raises(UsageError, match=f"the {name} holds characters") as caught:
+            HttpSession(parse_address("redfish", f"//h?{name}_env=SECRET", 443, (f"{name}_env",)), "off")
+        assert caught.value.kind == "meter-secret"
+        assert "secret" not in str(caught.value)
+    monkeypatch.setenv("SECRET", "geschützt, mit Leerzeichen")
+    HttpSession(parse_address("redfish", "//h?user=a&password_env=SECRET", 443, ("user", "password_env")), "off")
+    with pytest.raises(UsageError, match="user= holds characters"):
+        HttpSession(parse_address("redfish", "//h?user=a%0d", 443, ("user",)), "off")
+
+
+@pytest.mark.parametrize("text", ["Bearer topsecret\r", "Bearer tops\u00e9cret", "Bearer topsecret\r\nX: 1"])
+def test_a_header_that_cannot_be_sent_is_refused_without_being_shown(session: Open, text: str) -> None:
+    with listening(sends(HELLO)) as port:
+        with pytest.raises(MeterError, match="as Authorization is not printable ASCII") as caught:
+            session(f"//127.0.0.1:{port}").get("/", {"Authorization": text})
+        assert caught.value.kind == "meter-secret"
+        assert "tops" not in str(caught.value)
+
+
+def test_what_the_library_says_of_a_request_is_not_shown(session: Open) -> None:
+    with listening(sends(HELLO)) as port, pytest.raises(MeterError, match=r"InvalidURL$"):
+        session(f"//127.0.0.1:{port}").get("/a b")

@@ -11,9 +11,10 @@ from tcabench.errors import MeterError, UsageError
 from tcabench.power.maps import shipped
 from tcabench.power.meter import ClockedMeter
 from tcabench.power.meters.modbus import open_modbus
+from tcabench.power.register_map import LoadedMap, load_map
 from tcabench.records import Kind, Role
 from tests.power.opened_modbus import of_kind, opened, steady, value
-from tests.power.servers.modbus_server import PlayedLoad, modbus_server
+from tests.power.servers.modbus_server import PlayedLoad, encode, modbus_server
 
 NAMES = shipped("modbus")
 STEPS: Callable[[float], float] = lambda t: 3000.0 + 2500.0 * (int(t / 0.15) % 2)  # noqa: E731
@@ -209,6 +210,28 @@ def test_a_device_with_a_clock_stamps_its_values_and_tells_its_time() -> None:
     with modbus_server("janitza-umg96", steady) as server, opened(server) as meter:
         assert not isinstance(meter, ClockedMeter)
         assert {reading.device_ns for reading in meter.read()} == {None}
+
+
+@pytest.mark.parametrize(
+    ("kind", "raw"), [("uint64", 2**64 - 1), ("uint64", 0), ("uint64", 41), ("float64", math.nan), ("float64", 1e300)]
+)
+def test_a_stamp_that_is_no_time_fails_the_reading_until_it_is_one(
+    monkeypatch: pytest.MonkeyPatch, kind: str, raw: float
+) -> None:
+    whole = load_map("tcabench-cdu").map
+    assert whole.stamp is not None
+    told = whole.model_copy(update={"stamp": whole.stamp.model_copy(update={"type": kind})})
+    monkeypatch.setattr("tcabench.power.meters.modbus.load_map", lambda name: LoadedMap(told, "0" * 64))
+    with modbus_server(told, steady) as server, opened(server, "tcabench-cdu") as meter:
+        count, clock = len(meter.read()), server.meter._clock
+        words = encode(told.coding(told.stamp), raw)
+        server.meter._clock = lambda spec, at_s: words if spec == told.stamp else clock(spec, at_s)
+        for _ in range(2):
+            with pytest.raises(MeterError, match=r"registers 6-9 hold \S+, which is no time of our day") as caught:
+                meter.read()
+            assert caught.value.kind == "meter-read"
+        server.meter._clock = clock
+        assert len(meter.read()) == count
 
 
 @pytest.mark.parametrize(

@@ -41,15 +41,6 @@ def next_readings(meter: Meter) -> dict[str, Reading]:
     raise AssertionError("nothing came")
 
 
-def next_values(meter: Meter, count: int, got: list[float]) -> list[float]:
-    """`got` with the values of the next reads, until there are so many."""
-    until_s = time.monotonic() + PATIENCE_S
-    while len(got) < count and time.monotonic() < until_s:
-        got += [reading[1] for reading in meter.read()]
-        time.sleep(0.01)
-    return got
-
-
 @contextmanager
 def only_what_is_said() -> Iterator[tuple[PlayedBroker, Meter]]:
     """A broker whose plug sends nothing of itself, and a Tasmota meter that a kept message has opened."""
@@ -160,12 +151,40 @@ def test_what_the_broker_kept_from_earlier_is_no_reading() -> None:
             assert next_readings(meter)["power"].value == 62.0
 
 
-def test_each_message_is_given_once_and_all_of_them_in_order() -> None:
+def all_come(meter: Meter, count: int) -> None:
+    """Wait until so many messages lie there, unread."""
+    until_s = time.monotonic() + PATIENCE_S
+    while len(meter._feed._messages) < count and time.monotonic() < until_s:  # type: ignore[attr-defined]
+        time.sleep(0.01)
+    assert len(meter._feed._messages) == count  # type: ignore[attr-defined]
+
+
+def test_of_messages_that_no_time_tells_apart_the_newest_counts() -> None:
     with only_what_is_said() as (broker, meter):
-        for watts in (10, 20, 30):
-            broker.say({"ENERGY": {"Power": watts}})
-        assert next_values(meter, 3, []) == [10.0, 20.0, 30.0]
+        for said in ({"Power": 10, "Total": 2.0}, {"Power": 20}, {"Power": 30}):
+            broker.say({"ENERGY": said})
+        all_come(meter, 3)
+        assert [reading[1] for reading in meter.read()] == [30.0, 7.2e6]
         assert meter.read() == []
+
+
+def test_of_messages_with_a_time_each_is_given_once_and_all_in_order() -> None:
+    with mqtt_broker(steady) as broker:
+        broker.silent = True
+        broker.keep({"w": 1, "at": 1795442700})
+        with opened(broker, "format=json&power=w&power_unit=W&update=60&time=at") as meter:
+            for k in (1, 2, 3):
+                broker.say({"w": 10 * k, "at": 1795442700 + k})
+            broker.say({"w": 40, "at": "FFFF"})
+            broker.say({"w": 50, "at": 2**64 - 1})
+            all_come(meter, 5)
+            for _ in range(2):
+                with pytest.raises(MeterError, match="a message whose at is no time of our day"):
+                    meter.read()
+            assert [(r[1], r[2] - 1_795_442_700 * 10**9) for r in meter.read() if r[2]] == [
+                (10.0, 10**9), (20.0, 2 * 10**9), (30.0, 3 * 10**9),
+            ]  # fmt: skip
+            assert meter.read() == []
 
 
 def test_a_lost_broker_is_an_error_and_comes_back() -> None:
@@ -193,11 +212,11 @@ def test_a_message_of_another_format_is_an_error_and_the_sound_ones_count() -> N
         broker.say({"ENERGY": {"Power": 10}})
         broker.say(b"{half a mess")
         broker.say({"ENERGY": {"Power": 20}})
-        got: list[float] = []
+        all_come(meter, 3)
         with pytest.raises(MeterError, match="a message that is not JSON") as caught:
-            next_values(meter, 99, got)
+            meter.read()
         assert caught.value.kind == "meter-protocol"
-        assert next_values(meter, 2, got) == [10.0, 20.0]
+        assert [reading[1] for reading in meter.read()] == [20.0]
 
 
 def test_a_reset_counter_and_lost_messages_change_no_number() -> None:

@@ -499,6 +499,7 @@ def test_stamps_are_whole_nanoseconds_and_need_a_zone() -> None:
     assert stamp_ns("2026-11-23T17:43:00Z") == 1_795_455_780_000_000_000
     assert stamp_ns("2026-11-23T19:43:00.25+02:00") == 1_795_455_780_250_000_000
     assert [stamp_ns(text) for text in ("2026-11-23T17:43:00", "yesterday", None, 5)] == [None] * 4
+    assert [stamp_ns(f"{year}-12-31T23:59:59Z") for year in ("9999", "1970", "0001")] == [None] * 3
     texts = ("2026-11-23T17:43:00Z", "2026-11-23T17:43:00.12Z", "2026-11-23T17:43:00.123456+00:00")
     assert [stamp_resolution_ns(text) for text in texts] == [1_000_000_000, 10_000_000, 1000]
 

@@ -17,14 +17,12 @@ from tcabench.power.meters.export_columns import CHANNEL_UNITS, COUNTERS, OWN, C
 from tcabench.power.meters.export_files import GrowingCsv, disorder
 from tcabench.power.meters.export_parquet import RenewedParquet
 from tcabench.records import Channel, Kind, Reading
-from tcabench.units import NS_PER_S, seconds
+from tcabench.units import NS_PER_S
 
 CSV, PARQUET = "csv", "parquet"
 ASSUMED_PCT, ASSUMED_DEGC_PCT = 5.0, 1.5
 PERIOD_S = 1.0  # where nothing tells how far apart the rows are
 SHORTEST_S, LONGEST_S = 0.02, 3600.0
-
-
 FAR_BELOW = 1e12  # J or L: nothing in between two rows comes near it
 
 
@@ -42,14 +40,16 @@ def open_csv(argument: str) -> list[Meter]:
     """The meter behind a CSV file that grows, `argument` being "PATH?time=COLUMN&value=COLUMN&unit=kW" and more
     options. raises: UsageError, MeterError."""
     address = parse_address(CSV, argument, 0, OWN)
-    return [_opened(address, GrowingCsv(layout := _layout(address)), layout)]
+    layout = _layout(address)
+    return [_opened(address, layout, GrowingCsv(layout))]
 
 
 def open_parquet(argument: str) -> list[Meter]:
     """The meter behind a Parquet file that is written anew from time to time, with options as for CSV. The whole file
     is read each time it has changed. raises: UsageError, MeterError."""
     address = parse_address(PARQUET, argument, 0, OWN)
-    return [_opened(address, RenewedParquet(layout := _layout(address)), layout)]
+    layout = _layout(address)
+    return [_opened(address, layout, RenewedParquet(layout))]
 
 
 def _layout(address: Address) -> Layout:
@@ -61,7 +61,7 @@ def _layout(address: Address) -> Layout:
     return layout_of(address)
 
 
-def _opened(address: Address, followed: Followed, layout: Layout) -> Meter:
+def _opened(address: Address, layout: Layout, followed: Followed) -> Meter:
     summed = _summed(address, layout)
     rows = list(_in_order(layout, followed.last_rows()))
     channels = _channels(address, layout, _spacing_s(rows), followed.steps())

@@ -71,7 +71,8 @@ class GrowingCsv:
             raise AssertionError("the header is read before any row")
         if line.count('"') % 2:
             raise MeterError(
-                f"{self._layout.path}: row {self._line}: a quoted cell runs on into the next line: export without line breaks in cells",
+                f"{self._layout.path}: row {self._line}: a quoted cell runs on into the next line: export without "
+                "line breaks in cells",
                 "meter-read",
             )
         cells = next(csv.reader([line], delimiter=self._delimiter), [])

@@ -1,4 +1,4 @@
-"""How rows come out of a Parquet file that is written anew from time to time: it cannot grow at its end, as CSV does."""
+"""How rows come out of a Parquet file that is written anew from time to time: it cannot grow at its end."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime

@@ -63,8 +63,11 @@ class MqttMeter:
 
     def read(self) -> list[Reading]:
         """What came since the last call; often nothing. Without a time in them, messages that came between two calls
-        cannot be told apart: the newest value of each channel is given, with one all of them. raises: MeterError when the broker is lost, the device is
-        silent for too long or what it says is no message of its format; the next call may succeed again."""
+        cannot be told apart: the newest value of each channel is given. With one, all of them.
+
+        raises: MeterError when the broker is lost, the device is silent for too long or what it says is no message of
+        its format; the next call may succeed again.
+        """
         while (taken := self._feed.take()) is not None:
             payload, is_old = taken
             if not is_old:

@@ -129,8 +129,8 @@ def duration_s(text: Any) -> float:
 
 
 def stamp_ns(text: Any) -> int | None:
-    """A Redfish date-time (DSP0266, "Date-time values": ISO 8601 with an offset) in Unix ns; None for anything else, and
-    for what is no time of our day (1973 to 2100): a clock that was never set."""
+    """A Redfish date-time (DSP0266, "Date-time values": ISO 8601 with an offset) in Unix ns; None for anything else,
+    and for what is no time of our day (1973 to 2100): a clock that was never set."""
     try:
         moment = datetime.fromisoformat(text)
     except (TypeError, ValueError):

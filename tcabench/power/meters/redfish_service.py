@@ -12,6 +12,7 @@ from email.utils import parsedate_to_datetime
 from tcabench.errors import MeterError, UsageError
 from tcabench.power.address import Address
 from tcabench.power.meters.http_session import OPENING_S, Answer, HttpSession
+from tcabench.power.meters.possible_time import is_possible
 from tcabench.power.meters.redfish_schema import EPOCH, Resource, at, stamp_ns, stamp_resolution_ns, type_of
 from tcabench.records import ClockReading
 from tcabench.units import NS_PER_S
@@ -97,8 +98,11 @@ class RedfishService:
         text = self.http.get(ROOT, HEADERS).headers.get("Date", "")
         try:
             moment = parsedate_to_datetime(text)
-            return ClockReading((moment - EPOCH) // timedelta(seconds=1) * NS_PER_S, NS_PER_S)
-        except (TypeError, ValueError) as err:  # no zone given, or no date at all
+            now_ns = (moment - EPOCH) // timedelta(seconds=1) * NS_PER_S
+            if not is_possible(now_ns):
+                raise ValueError("no time of our day")
+            return ClockReading(now_ns, NS_PER_S)
+        except (TypeError, ValueError) as err:  # no zone given, no date at all, or none that can be
             raise MeterError(f"{self.http.where} tells no time: its Date header is {text!r}", "meter-protocol") from err
 
     def security(self) -> str:
