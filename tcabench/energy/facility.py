@@ -16,7 +16,7 @@ from tcabench.energy.arithmetic import less, over, plus, scaled, times
 from tcabench.energy.heat import Loop, loops
 from tcabench.energy.plant import Plant, plant
 from tcabench.energy.series import Series
-from tcabench.records import Channel, Context, Facility, NotMetered, Quantity, Role, Value, Window
+from tcabench.records import Alignment, Channel, Context, Facility, NotMetered, Quantity, Role, Value, Window
 from tcabench.site import Coolant
 from tcabench.units import J_PER_KWH, seconds
 
@@ -49,18 +49,15 @@ def account(
     if not (asked_cooling or asked_loss or coolants or any(channel.role in SHARED for channel in channels)):
         return None
     alone, own = bool(site.get("sut_is_all_it")), asked_cooling.own if asked_cooling else ()
-    placed = {one.meter: one for one in context.alignments}
-    frozen = {one.channel for one in context.health if one.frozen_s > 0}
+    placed, frozen = _how_read(context)
     there = plant(channels, series, window, own, sut_energy if alone else None, placed, frozen)
     found = _balanced(loops(channels, series, window, coolants, placed, frozen), sut_heat_reference, there.it_all)
-    share = energy_share(sut_energy, there.it_all, alone)
-    heat, heat_all = _heat_of(found, "sut"), _heat_of(found, "plant", alone)
-    case = Case(sut_energy, heat, heat_all, there, window, alone, share, _doubt(found))
+    case = _case(sut_energy, found, there, window, alone)
     cooled = cooling(case, asked_cooling)
     lost = None if _is_average(cooled) else loss(case, asked_loss)  # the site's meter has it already
     burdens, in_plant = [burden for burden in (cooled, lost) if burden], _in_plant(there, cooled, lost)
     return Facility(
-        it=sut_energy, it_all=there.it_all, share=share,
+        it=sut_energy, it_all=there.it_all, share=case.share,
         cooling=cooled.energy if cooled else NO_COOLING,
         loss=lost.energy if lost else _no_loss(cooled),
         ppue=_ppue(case, cooled, lost),
@@ -73,6 +70,18 @@ def account(
         notes=(*_notes(case, burdens, found, sut_heat_reference), *_told(context)),
         channels=tuple(dict.fromkeys((*there.channels, *(name for loop in found for name in loop.channels)))),
     )  # fmt: skip
+
+
+def _how_read(context: Context) -> tuple[dict[str, Alignment], frozenset[str]]:
+    """(meter -> how it was put on the run's clock, the channels of which frozen readings were left out)."""
+    frozen = frozenset(one.channel for one in context.health if one.frozen_s > 0)
+    return {one.meter: one for one in context.alignments}, frozen
+
+
+def _case(sut: Value, found: Sequence[Loop], there: Plant, window: Window, alone: bool) -> Case:
+    share = energy_share(sut, there.it_all, alone)
+    heat, heat_all = _heat_of(found, "sut"), _heat_of(found, "plant", alone)
+    return Case(sut, heat, heat_all, there, window, alone, share, _doubt(found))
 
 
 def _coolants(site: Mapping[str, Any]) -> dict[str, Coolant]:

@@ -244,11 +244,9 @@ def grade_of_facility(
         return Earned("E0", f"cooling and loss are of tier {tier}: not measured for this system, an estimate is in it")
     needed = [Role.COOLING, Role.UPSTREAM] if alone else [Role.COOLING, Role.UPSTREAM, Role.IT]
     around = [c for c in channels if c.role in needed and c.kind in (Kind.POWER, Kind.ENERGY)]
-    places = dict.fromkeys((c.role, c.domain) for c in around)
-    groups = [[c for c in around if (c.role, c.domain) == place] for place in places]
     by_heat = not alone and (rule == "heat" or (rule == "two-part" and asked.get("dynamic") == "heat"))
     sensors = [c for c in channels if _is_of_a_loop(c)] if by_heat else []
-    found = worst([sut, *(_of_the_plant(one, context) for one in (*groups, *([c] for c in sensors)))])
+    found = worst([sut, *(_of_the_plant(one, context) for one in (*_by_domain(around), *([c] for c in sensors)))])
     if by_word:
         found = found.at_most("E4", f"cooling is shared by the rule {rule}, which rests on figures that are declared")
     if found.place < GRADES.index("E5"):
@@ -264,6 +262,12 @@ def grade_of_facility(
     return Earned(
         "E7", f"load, {it}cooling and what feeds the distribution by meters of {found.grade} or better, {limit}"
     )
+
+
+def _by_domain(channels: Sequence[Channel]) -> list[list[Channel]]:
+    """The channels of each metered part of the plant."""
+    places = dict.fromkeys((c.role, c.domain) for c in channels)
+    return [[c for c in channels if (c.role, c.domain) == place] for place in places]
 
 
 def _is_of_a_loop(channel: Channel) -> bool:
