@@ -79,9 +79,15 @@ class Rest(Door):
 
     base_w: NotNegative
     slope: Annotated[float, Field(ge=0, le=10)]
-    half_width_pct: Annotated[float, Field(gt=0, le=100)]
+    half_width_pct: Annotated[float, Field(ge=1, le=100)]
     measured_on: Day
     source: Text
+
+    @model_validator(mode="after")
+    def _is_something(self) -> Self:
+        if self.base_w == self.slope == 0:
+            raise ValueError("base_w and slope are both 0: the rest of a node draws power")
+        return self
 
 
 class Cooling(Door):
