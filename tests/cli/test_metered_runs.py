@@ -47,6 +47,11 @@ def square(t_s: float) -> float:
     return 3000.0 + (100.0 if int(t_s / 2) % 2 else -100.0)
 
 
+def breathing(mean_w: float) -> Callable[[float], float]:
+    """Nearly steady: a meter that says the very same while others move would count as frozen."""
+    return lambda t_s: mean_w + (3.0 if int(t_s / 0.7) % 2 else -3.0)
+
+
 def by_modbus(out: Path) -> Metered:
     with fake_endpoint(STEADY) as endpoint, modbus_server(UMG, square) as server:
         meter = f"modbus://127.0.0.1:{server.port}/1?map={UMG}&period=0.2&name=pdu"
@@ -108,8 +113,8 @@ def by_site(out: Path) -> Metered:
     with (
         fake_endpoint(STEADY) as endpoint,
         modbus_server(UMG, square) as rack,
-        modbus_server(UMG, lambda t_s: IT_W) as it,
-        modbus_server(UMG, lambda t_s: FEED_W) as feed,
+        modbus_server(UMG, breathing(IT_W)) as it,
+        modbus_server(UMG, breathing(FEED_W)) as feed,
         modbus_server(CDU, lambda t_s: 3000.0, values=pump) as cdu,
     ):
         (out / "site.yaml").write_text(SITE.format(rack=rack.port, it=it.port, feed=feed.port, cdu=cdu.port))
