@@ -77,17 +77,11 @@ class Rest(Door):
     """A measured model of what in the node no meter of the run sees: base_w + slope * (power that is metered), in W,
     good to +-half_width_pct (k = 2)."""
 
-    base_w: NotNegative
+    base_w: Positive
     slope: Annotated[float, Field(ge=0, le=10)]
     half_width_pct: Annotated[float, Field(ge=1, le=100)]
     measured_on: Day
     source: Text
-
-    @model_validator(mode="after")
-    def _is_something(self) -> Self:
-        if self.base_w == self.slope == 0:
-            raise ValueError("base_w and slope are both 0: the rest of a node draws power")
-        return self
 
 
 class Cooling(Door):

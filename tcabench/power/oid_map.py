@@ -8,7 +8,6 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -16,8 +15,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from tcabench.door import Door, checked, read_yaml
-from tcabench.errors import UsageError
-from tcabench.power.maps import SUFFIX, shipped, shipped_map
+from tcabench.power.maps import named_map, own_map
 from tcabench.records import Instrument, Kind, Role
 
 PROTOCOL = "snmp"
@@ -239,32 +237,12 @@ def load_map(name_or_path: str) -> LoadedMap:
     raises: UsageError with file, field and cure, or with the names that are known.
     """
     if "/" in name_or_path or name_or_path.endswith((".yaml", ".yml")):
-        where, data = name_or_path, _read(Path(name_or_path).expanduser())
+        where, data = name_or_path, own_map(Path(name_or_path).expanduser(), "object map")
     else:
-        where, data = f"map {name_or_path}", _shipped(name_or_path)
+        where, data = f"map {name_or_path}", named_map(PROTOCOL, name_or_path, "object map", "my-pdu")
     return LoadedMap(checked(OidMap, read_yaml(data, where), where), sha256(data).hexdigest())
 
 
 def filled(template: str, index: Mapping[str, int]) -> str:
     """The object identifier that `template` stands for. raises: KeyError for an index that is not given."""
     return template.format_map(index)
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as err:
-        raise UsageError(f"{path}: the object map cannot be read: {err.strerror or err}", "meter-map") from err
-
-
-def _shipped(name: str) -> bytes:
-    known = shipped(PROTOCOL)
-    if name not in known:
-        close = get_close_matches(name, known, n=1)
-        hint = f"Did you mean {close[0]!r}? " if close else ""
-        raise UsageError(
-            f"snmp: there is no object map {name!r}. {hint}Known: {', '.join(known)}; or give the path of your own "
-            f"(map=./my-pdu{SUFFIX})",
-            "meter-argument",
-        )
-    return shipped_map(PROTOCOL, name)
