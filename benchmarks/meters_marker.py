@@ -5,7 +5,7 @@ meter and by a slow meter whose delay and clock nobody knows. The seeds are fixe
 import random
 from collections.abc import Iterator
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import fsum, sqrt
 from typing import Any
 
@@ -75,6 +75,7 @@ def _trial(seed: int, every_s: float, is_flat: bool) -> Trial:
 
 def _alignment(load: Load, watch: Watch) -> Alignment:
     quick = fast(load)
+    quick.channel = replace(quick.channel, average_ns=round(quick.mean_s * S))  # as its documents say
     samples = sorted([*quick.samples(), *watch.samples()], key=lambda sample: (sample.t_ns, sample.channel))
     events: list[dict[str, Any]] = load.events()
     axis = align([quick.channel, watch.channel], samples, events, load.window())
