@@ -246,4 +246,4 @@ def test_with_its_delay_known_a_late_meter_tells_the_energy_of_the_window(metere
     window_s = float(found.ended.result["values"]["window_s"]["value"])
     assert found.truth_j == pytest.approx((IDLE_W + 4 * EACH_W) * window_s, rel=0.01)
     assert low < found.truth_j < high
-    assert value == pytest.approx(found.truth_j, rel=0.005)
+    assert value == pytest.approx(found.truth_j, rel=0.02)  # a marker of 16 s leaves some 0.3 s of doubt, of 2 kW
