@@ -20,6 +20,8 @@ JOIN_S = 5.0  # how long a read that hangs is waited for at the end
 STUCK_NS = 5 * NS_PER_S  # a read that takes longer is told while it lasts
 STALL_NS = NS_PER_S // 5  # a read that takes longer is left alone with its thread
 FULL_SHARE, FULL_ROUNDS = 0.5, 3  # so many rounds in a row that take more of the period: the lane is too full
+ACCOUNT_NS = NS_PER_S  # how often a lane's processor time is divided among its meters
+AFTER_NS = 5_000_000  # how long after the fastest lane another wakes
 COST_NS, EACH_COST_NS = 10 * NS_PER_S, 60 * NS_PER_S  # how often the cost is told: of all, and of each meter
 
 
@@ -35,7 +37,8 @@ class Sampling:
         self._readers = [Reader(meter, numbers, clock, inbox) for meter in meters]
         self._over, self._lock = threading.Event(), threading.Lock()
         self._lanes: list[Lane] = []
-        self._is_real, self._now_ns = isinstance(clock, SystemClock), now_of(clock)
+        self._is_real, self._now_ns, self._is_over = isinstance(clock, SystemClock), now_of(clock), False
+        self._sleep = time.sleep if self._is_real else clock.sleep
 
     def start(self) -> None:
         """Begin to read, in threads."""
@@ -45,12 +48,16 @@ class Sampling:
         for reader in self._readers:
             if reader.is_local:
                 together.setdefault(reader.period_ns, []).append(reader)
-        for readers in [*together.values(), *([reader] for reader in self._readers if not reader.is_local)]:
-            self.open_lane(readers, self._began_ns)
+        lanes = sorted([*together.values(), *([one] for one in self._readers if not one.is_local)], key=_period_ns)
+        for number, readers in enumerate(lanes):
+            self.open_lane(
+                readers, self._began_ns, shift_ns(number, len(lanes), _period_ns(readers), _period_ns(lanes[0]))
+            )
 
-    def open_lane(self, readers: Sequence[Reader], due_ns: int) -> None:
-        """Read these meters, all of one period, in a thread of their own from `due_ns` on."""
-        lane = Lane(readers, due_ns, self)
+    def open_lane(self, readers: Sequence[Reader], due_ns: int, shift: int = 0) -> None:
+        """Read these meters, all of one period, in a thread of their own from `due_ns` on; after the first read the
+        schedule begins anew `shift` ns later."""
+        lane = Lane(readers, due_ns, self, shift)
         with self._lock:
             self._lanes.append(lane)
         lane.thread.start()
@@ -72,6 +79,7 @@ class Sampling:
 
     def stop(self) -> None:
         """Read once more and end. A read that hangs is waited for JOIN_S and then left behind, which is a fault."""
+        self._is_over = True
         self._over.set()
         until_s = time.monotonic() + JOIN_S
         while (running := [lane for lane in self._all_lanes() if lane.thread.is_alive()]) and (
@@ -85,12 +93,14 @@ class Sampling:
 
     def wait_until(self, due_ns: int) -> bool:
         """True when it is time, False when the run is over first."""
-        while not self._over.is_set() and (left_ns := due_ns - self._now_ns()) > 0:
-            if self._is_real and left_ns > NAP_NS:
+        while not self._is_over and (left_ns := due_ns - self._now_ns()) > 0:
+            if left_ns <= NAP_NS:  # twice as cheap, and short enough to end with the run
+                self._sleep(left_ns / NS_PER_S)
+            elif self._is_real:
                 self._over.wait(seconds(left_ns))
-            else:  # twice as cheap, and short enough to end with the run
-                self.clock.sleep(seconds(min(left_ns, NAP_NS)))
-        return not self._over.is_set()
+            else:
+                self._sleep(seconds(NAP_NS))
+        return not self._is_over
 
     def threads_ns(self) -> int:
         """Processor time of the reading threads in ns, up to the last round of each."""
@@ -112,22 +122,21 @@ class Sampling:
 class Lane:
     """Meters of one period, read one after the other by one thread."""
 
-    def __init__(self, readers: Sequence[Reader], due_ns: int, sampling: Sampling) -> None:
-        self._readers, self._due_ns, self._sampling = tuple(readers), due_ns, sampling
+    def __init__(self, readers: Sequence[Reader], due_ns: int, sampling: Sampling, shift: int = 0) -> None:
+        self._readers, self._due_ns, self._sampling, self._shift_ns = tuple(readers), due_ns, sampling, shift
         self._now_ns, self._period_ns = now_of(sampling.clock), readers[0].period_ns
         self._lock = threading.Lock()
         self._reading: tuple[Reader, int] | None = None
-        self._full_rounds = 0
-        self.cpu_ns = 0
+        self._full_rounds = self._account_due_ns = self.cpu_ns = 0
         name = f"meter {readers[0].name}" + (f" and {len(readers) - 1} more" if len(readers) > 1 else "")
         self.thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def look_after(self, now_ns: int) -> None:
         """Where a read hangs, another thread takes over the lane's other meters."""
         with self._lock:
-            if self._reading is None or now_ns - self._reading[1] < STALL_NS:
+            if (reading := self._reading) is None or now_ns - reading[1] < STALL_NS:
                 return
-            stuck, since_ns = self._reading
+            stuck, since_ns = reading
             others = [reader for reader in self._readers if reader is not stuck]
             self._readers = (stuck,)
         if now_ns - since_ns >= STUCK_NS:
@@ -142,30 +151,46 @@ class Lane:
 
     def _run(self) -> None:
         while self._readers and self._sampling.wait_until(self._due_ns):
-            round_ns = self._round(Reader.read)
+            is_well = self._round(Reader.read)
             self._step()
-            self._part(round_ns)
+            if not is_well:
+                self._part()
         self._round(Reader.finish)
+        self._account()
 
-    def _round(self, read: Callable[[Reader, int], None]) -> int:
-        """Each meter in turn, unless another thread took it over while one before it hung; how long that took in ns."""
-        began_ns, cpu_ns = self._now_ns(), self.cpu_ns
+    def _round(self, read: Callable[[Reader, int], bool]) -> bool:
+        """Each meter in turn, unless another thread took it over while one before it hung; whether all went well."""
+        began_ns, is_well = self._now_ns(), True
         for reader in self._readers:
             with self._lock:
                 if reader not in self._readers:
                     continue
                 before_ns = self._now_ns()
                 self._reading = reader, before_ns
-            read(reader, before_ns)
-            self.cpu_ns = time.thread_time_ns()
-            reader.cpu_ns += self.cpu_ns - cpu_ns
-            cpu_ns = self.cpu_ns
-        with self._lock:
-            self._reading = None
-        return self._now_ns() - began_ns
+            is_well &= read(reader, before_ns)
+        self._reading = None
+        if began_ns >= self._account_due_ns:
+            self._account_due_ns = began_ns + ACCOUNT_NS
+            self._account()
+        is_full = self._now_ns() - began_ns > FULL_SHARE * self._period_ns
+        self._full_rounds = self._full_rounds + 1 if is_full else 0
+        return is_well and not is_full
+
+    def _account(self) -> None:
+        """Divide the thread's processor time since the last account by how long each meter's reads took: to ask the
+        kernel at each read would cost as much as some reads do."""
+        cpu_ns, readers = time.thread_time_ns(), self._readers
+        spent_ns, self.cpu_ns = cpu_ns - self.cpu_ns, cpu_ns
+        took_ns = sum(reader.took_ns for reader in readers)
+        for reader in readers:
+            reader.cpu_ns += spent_ns * reader.took_ns // took_ns if took_ns else spent_ns // len(readers)
+            reader.took_ns = 0
 
     def _step(self) -> None:
         """Ticks stand at start + k * period whatever each read takes, so the schedule does not drift."""
+        if self._shift_ns:
+            self._due_ns, self._shift_ns = self._due_ns + self._shift_ns, 0
+            return
         self._due_ns += RETRY_NS if all(reader.is_dead for reader in self._readers) else self._period_ns
         if (late_ns := self._now_ns() - self._due_ns) >= self._period_ns:
             count = late_ns // self._period_ns
@@ -173,9 +198,8 @@ class Lane:
             for reader in self._readers:
                 reader.missed(count, late_ns)
 
-    def _part(self, round_ns: int) -> None:
+    def _part(self) -> None:
         """Who fails or takes long goes on alone; whose own code broke is not read again."""
-        self._full_rounds = self._full_rounds + 1 if round_ns > FULL_SHARE * self._period_ns else 0
         with self._lock:
             self._readers = tuple(reader for reader in self._readers if not reader.is_gone)
             if len(self._readers) < 2:
@@ -183,10 +207,24 @@ class Lane:
             leaving = [reader for reader in self._readers if not reader.fits_company]
             if not leaving and self._full_rounds >= FULL_ROUNDS:
                 self._full_rounds = 0
-                leaving = [max(self._readers, key=lambda reader: reader.last_ns)]
+                leaving = [max(self._readers, key=lambda reader: reader.took_ns)]
             self._readers = tuple(reader for reader in self._readers if reader not in leaving)
+        self._account()
         for reader in leaving:
             self._sampling.open_lane([reader], self._due_ns)
+
+
+def shift_ns(lane: int, lanes: int, period_ns: int, shortest_ns: int) -> int:
+    """By how much the schedule of one of several lanes, the fastest first, is moved. Those that wake at one instant
+    wait for each other; those that wake just after the fastest find the processor awake. They share out a period."""
+    if not lane:
+        return 0
+    spread_ns = (lane - 1) * period_ns // (lanes - 1)
+    return spread_ns // shortest_ns * shortest_ns + min(AFTER_NS, period_ns // 10)
+
+
+def _period_ns(readers: Sequence[Reader]) -> int:
+    return readers[0].period_ns
 
 
 def cost(t_ns: int, meter: str, cpu_ns: int, wall_ns: int, reads: int) -> Event:

@@ -34,9 +34,10 @@ class Reader:
         self.name = meter.name
         self.period_ns = min((channel.period_ns for channel in channels), default=NS_PER_S)
         self.is_local = all(one.instrument in ON_THIS_MACHINE and not one.has_own_clock for one in channels)
-        self.failed = self.reads = self.cpu_ns = self.last_ns = 0
+        self.failed = self.reads = self.cpu_ns = self.took_ns = 0
         self.is_gone = False
         self._meter, self._inbox, self._now_ns = meter, inbox, now_of(clock)
+        self._ask, self._take = meter.read, inbox.take_reading
         self._numbers = {channel.id: numbers[channel.id] for channel in channels}
         self._long, self._long_ns = 0, LONG_SHARE * self.period_ns
         self._exchange_due_ns = 0.0 if isinstance(meter, ClockedMeter) else inf
@@ -53,21 +54,29 @@ class Reader:
         """Whether other meters can be read by the same thread without waiting for this one."""
         return not self.failed and self._long < LONG_READS
 
-    def read(self, before_ns: int) -> None:
-        """Read the meter, now that it is `before_ns`, and its clock where that is due. A bug in the meter's code ends
-        its readings."""
-        self.reads += 1
+    def read(self, before_ns: int) -> bool:
+        """Read the meter, now that it is `before_ns`, and its clock where that is due; whether all went as it should.
+        A bug in the meter's code ends its readings."""
         try:
-            values = tuple(self._meter.read())
+            values = tuple(self._ask())
         except MeterError as err:
             self._count_failure(err)
-            return
+            return False
         except Exception as err:  # noqa: BLE001 - a plug-in's own bug ends in the evidence, not in a lost thread
             self.is_gone = True
             self._fault("meter_dead", f"{in_words(err)}. It is not read again")
-            return
-        self.last_ns = read_ns = self._now_ns() - before_ns
-        self._inbox.take_reading((self, before_ns + read_ns // 2, read_ns, values))
+            return False
+        finally:
+            self.reads += 1
+            read_ns = self._now_ns() - before_ns
+            self.took_ns += read_ns
+        self._take((self, before_ns + read_ns // 2, read_ns, values))
+        if self.failed or self._long or read_ns > self._long_ns or before_ns >= self._exchange_due_ns:
+            return self._looked_into(before_ns, read_ns)
+        return True
+
+    def _looked_into(self, before_ns: int, read_ns: int) -> bool:
+        """What seldom happens beside a reading: the end of a failure, a read that took long, the clock's turn."""
         if self.failed:
             self._fault("meter_back", f"read again after {self.failed} failed readings", count=self.failed)
             self.failed = 0
@@ -77,15 +86,16 @@ class Reader:
             self._long = 0
         if before_ns >= self._exchange_due_ns and isinstance(self._meter, ClockedMeter):
             self._exchange(self._meter)
+        return not self._long
 
-    def finish(self, before_ns: int) -> None:
+    def finish(self, before_ns: int) -> bool:
         """Read once more, so that the tape covers the block; a meter that fails is not waited for again."""
         if self._exchange_due_ns < inf:
             self._exchange_due_ns = 0
-        if not self.failed:
-            self.read(before_ns)
+        is_well = not self.failed and self.read(before_ns)
         for event in self._repeated:
             self._tell(event)
+        return is_well
 
     def missed(self, count: int, late_ns: int) -> None:
         """So many readings were left out, because the one before ended so late."""
@@ -99,14 +109,23 @@ class Reader:
 
     def judged(self, t_ns: int, read_ns: int, values: Sequence[Any]) -> list[Row]:
         """The sound ones of `values`, which a read gave; each of the others is the fault "bad_value"."""
-        rows: list[Row] = []
         numbers = self._numbers
+        try:  # nearly always there are but plain ones, which cost half as much in one go
+            rows: list[Row] = [
+                (t_ns, read_ns, numbers[id_], value, None) for id_, value in values if type(value) is float
+            ]
+            if len(rows) == len(values) == len({row[2] for row in rows}) and isfinite(sum(row[3] for row in rows)):
+                return rows
+        except (TypeError, ValueError, KeyError):
+            pass
+        return self._judged_apart(t_ns, read_ns, values)
+
+    def _judged_apart(self, t_ns: int, read_ns: int, values: Sequence[Any]) -> list[Row]:
+        """As `judged`, one by one."""
+        rows: list[Row] = []
         for one in values:
             try:
-                if len(one) == 2 and type(one[1]) is float and isfinite(one[1]) and one[0] in numbers:
-                    rows.append((t_ns, read_ns, numbers[one[0]], one[1], None))  # nearly all of them, at half the cost
-                else:
-                    rows.append(self._row(t_ns, read_ns, *one))
+                rows.append(self._row(t_ns, read_ns, *one))
             except MeterError as err:
                 self._bad(t_ns, str(err))
             except Exception as err:  # noqa: BLE001 - whatever a plug-in made up must not end the recording

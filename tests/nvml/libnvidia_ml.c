@@ -4,6 +4,7 @@
  * is set by environment variables; tests/nvml/standin.py names them all. Signatures and structures follow the NVML API
  * reference as the pynvml module declares them. Never part of the product.
  */
+#include <math.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +14,8 @@
 
 enum { SUCCESS = 0, UNINITIALIZED = 1, INVALID_ARGUMENT = 2, NOT_SUPPORTED = 3, NO_PERMISSION = 4,
        NOT_FOUND = 6, INSUFFICIENT_SIZE = 7, DRIVER_NOT_LOADED = 9, GPU_IS_LOST = 15 };
-enum { FIELD_POWER_AVERAGE = 185, FIELD_POWER_INSTANT = 186, VALUE_TYPE_UNSIGNED_INT = 1, MAX_GPUS = 16 };
+enum { FIELD_ENERGY = 83, FIELD_POWER_AVERAGE = 185, FIELD_POWER_INSTANT = 186, MAX_GPUS = 16 };
+enum { VALUE_TYPE_UNSIGNED_INT = 1, VALUE_TYPE_UNSIGNED_LONG_LONG = 3 };
 enum { SCOPE_GPU = 0, SCOPE_MODULE = 1, SCOPE_MEMORY = 2 };
 
 typedef struct { int index, is_mig; } Device;
@@ -38,10 +40,19 @@ static const char *text(const char *name, const char *otherwise) {
     if (seen[i].name != name) seen[i].name = name, seen[i].value = getenv(name);
     return seen[i].value && *seen[i].value ? seen[i].value : otherwise;
 }
-static double number(const char *name, double otherwise) {
+/* The same as a number. Looked up and parsed once at each place that asks, or this would cost more than it stands for;
+ * the first two threads to come may both do it. */
+static double parsed(const char *name) {
     const char *value = getenv(name);
-    return value && *value ? atof(value) : otherwise;
+    return value && *value ? atof(value) : NAN;
 }
+#define number(name, otherwise)                         \
+    __extension__({                                     \
+        static volatile int is_known;                   \
+        static double value;                            \
+        if (!is_known) value = parsed(name), is_known = 1; \
+        isnan(value) ? (double)(otherwise) : value;     \
+    })
 static int64_t now_ns(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t); /* the clock of Python's time.monotonic_ns */
@@ -236,6 +247,11 @@ static double instant_w(void) {
 int nvmlDeviceGetFieldValues(Device *device, int count, FieldValue *fields) {
     ENTER("fields");
     for (int i = 0; i < count; i++) {
+        if (fields[i].id == FIELD_ENERGY) {
+            fields[i].ret = without("energy_field") ? NOT_SUPPORTED : nvmlDeviceGetTotalEnergyConsumption(device, &fields[i].value.ull);
+            fields[i].type = VALUE_TYPE_UNSIGNED_LONG_LONG;
+            continue;
+        }
         int instant = fields[i].id == FIELD_POWER_INSTANT && !without("instant");
         int average = fields[i].id == FIELD_POWER_AVERAGE && !without("average");
         int scope = (int)fields[i].scope;

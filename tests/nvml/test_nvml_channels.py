@@ -1,10 +1,10 @@
 """What each NVML channel stands for: how it samples by generation, what counts, what is shown, what is inside what."""
 
-import ctypes
 import json
 import struct
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
@@ -222,24 +222,15 @@ def test_after_a_reload_of_the_driver_the_gpu_is_read_again_and_its_counter_star
     assert told[-1][0].startswith("nvml.gpu1")
 
 
-def test_the_fields_stand_where_the_reader_looks() -> None:
-    """pynvml knows nvmlFieldValue_t; the reader has it as a format."""
-    import pynvml
-
-    from tcabench.power.meters.nvml_fields import FIELD_VALUE
-
-    one = pynvml.c_nvmlFieldValue_t
-    assert struct.calcsize("=" + FIELD_VALUE) == ctypes.sizeof(one)
-    assert (one.valueType.offset, one.nvmlReturn.offset, one.value.offset) == (24, 28, 32)
-    assert one.value.size == 8
-
-
 @pytest.mark.parametrize(
     ("kind", "value", "written"),
     [
         ("DOUBLE", 250500.0, struct.pack("=d", 250500.0)),
-        ("UNSIGNED_INT", 250500, struct.pack("=Ixxxx", 250500)[:4] + b"\xff\xff\xff\xff"),
-        ("UNSIGNED_LONG_LONG", 2**40, struct.pack("=Q", 2**40)),
+        ("UNSIGNED_INT", 250500, struct.pack("=I", 250500) + b"\xff\xff\xff\xff"),
+        ("UNSIGNED_LONG", 2**40, struct.pack("=Q", 2**40)),
+        ("UNSIGNED_LONG_LONG", 2**63, struct.pack("=Q", 2**63)),
+        ("SIGNED_LONG_LONG", -5, struct.pack("=q", -5)),
+        ("SIGNED_INT", -5, struct.pack("=i", -5) + b"\x00" * 4),
         ("UNSIGNED_SHORT", 500, struct.pack("=H", 500) + b"\xff" * 6),
     ],
 )
@@ -247,9 +238,26 @@ def test_a_value_is_read_as_nvml_says(kind: str, value: float, written: bytes) -
     """What NVML leaves of the 8 bytes unwritten is anything."""
     import pynvml
 
-    from tcabench.power.meters.nvml_fields import number_in
+    from tcabench.power.meters.nvml_fields import VIEWS
 
-    assert number_in(getattr(pynvml, f"NVML_VALUE_TYPE_{kind}"), struct.unpack("=Q", written)[0]) == value
+    told = pynvml.c_nvmlValue_t.from_buffer_copy(written)
+    assert getattr(told, VIEWS[getattr(pynvml, f"NVML_VALUE_TYPE_{kind}")]) == value
+
+
+def test_the_counter_is_the_same_as_a_field_and_by_its_call(with_nvml: Callable[..., Any]) -> None:
+    """A driver whose fields lack the counter has the call still."""
+    code = """
+import json, time
+from tcabench.power import open_meters
+meter = open_meters(["nvml"])[0]
+told = dict(meter.read())
+print(json.dumps([told["nvml.gpu0.energy"], time.monotonic(), sorted(told)]))
+"""
+    for without in ("", "energy_field"):
+        start_ns = time.monotonic_ns()
+        energy_j, at_s, channels = with_nvml(code, low_w=150, start_ns=start_ns, without=without)
+        assert channels == ["nvml.gpu0.energy", "nvml.gpu0.power"]
+        assert energy_j == pytest.approx(1000 + 150 * (at_s - start_ns / 1e9), abs=150 * 0.15)
 
 
 COST = """

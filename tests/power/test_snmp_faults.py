@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 from pyasn1.codec.ber import decoder, encoder
-from pysnmp.hlapi.v3arch.asyncio import CommunityData
 from pysnmp.proto.api import v2c
 
 from tcabench.clock import SystemClock
 from tcabench.errors import MeterError
 from tcabench.power.meters import snmp_setup
 from tcabench.power.meters.snmp import open_snmp
-from tcabench.power.meters.snmp_client import TRIES, Login, SnmpClient
+from tcabench.power.meters.snmp_answer import TRIES
+from tcabench.power.meters.snmp_plain import PlainClient
 from tcabench.power.recording import recording
 from tests.power.opened_snmp import channel, opened, stamps, steady, values, values_again
 from tests.power.servers.snmp_agent import snmp_agent
@@ -83,7 +83,7 @@ def test_lost_packets_cost_time_but_change_no_number() -> None:
 
 def test_what_comes_late_is_not_taken_for_the_answer_to_a_later_question() -> None:
     with late_device() as port:
-        client = SnmpClient("127.0.0.1", port, Login(CommunityData("public")), "")
+        client = PlainClient("127.0.0.1", port, b"public", "")
         try:
             with pytest.raises(MeterError, match="does not answer"):
                 client.get([NAME], 0.2)

@@ -15,7 +15,7 @@ from tcabench.errors import MeterError
 from tcabench.power.meter import Fact, Meter
 from tcabench.power.meters.nvml_channels import Reading, power_readings
 from tcabench.power.meters.nvml_facts import device_facts
-from tcabench.power.meters.nvml_fields import Field, PowerFields
+from tcabench.power.meters.nvml_fields import Fields
 from tcabench.power.meters.nvml_gpus import PCI, Gpu, gpus_there, modules, selected
 from tcabench.power.meters.nvml_session import SESSION, STALE, call, meter_error
 from tcabench.power.meters.nvml_telemetry import telemetry_readings
@@ -29,8 +29,7 @@ class NvmlMeter:
         self.name, self._gpu, self._facts = name, gpu, facts
         self._channels = tuple(reading.channel for reading in readings)
         self._asks = [(reading.channel.id, reading.ask) for reading in readings if reading.ask is not None]
-        self._ids: dict[Field, str] = {r.field: r.channel.id for r in readings if r.field is not None}
-        self._fields = PowerFields(tuple(self._ids))
+        self._fields = Fields({one.channel.id: one.field for one in readings if one.field is not None})
         self._handle: Any = gpu.handle
         self._is_open, self._is_stale, self._opening = True, False, SESSION.enter()
 
@@ -46,8 +45,9 @@ class NvmlMeter:
             self._renew()
         handle = self._handle
         try:
-            values = [(id_, ask(handle)) for id_, ask in self._asks]
-            values += [(self._ids[field], watts) for field, watts in self._fields.read(handle)]
+            values = self._fields.read(handle)
+            for id_, ask in self._asks:
+                values.append((id_, ask(handle)))
         except pynvml.NVMLError as err:
             self._is_stale = err.value in STALE
             raise meter_error(err, self._gpu.who) from err

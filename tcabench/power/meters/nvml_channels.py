@@ -6,7 +6,7 @@ from typing import Any
 
 import pynvml
 
-from tcabench.power.meters.nvml_fields import MW_PER_W, EnergyCounter, Field, PowerFields
+from tcabench.power.meters.nvml_fields import MILLI, Field, Fields
 from tcabench.power.meters.nvml_gpus import Gpu
 from tcabench.power.meters.nvml_sampling import (
     AVERAGE,
@@ -30,13 +30,14 @@ ACCURACY = (
 FAST_NS, SLOW_NS = 50 * MS, 1000 * MS
 GPU, MODULE, MEMORY = pynvml.NVML_POWER_SCOPE_GPU, pynvml.NVML_POWER_SCOPE_MODULE, pynvml.NVML_POWER_SCOPE_MEMORY
 INSTANT, AVERAGED = pynvml.NVML_FI_DEV_POWER_INSTANT, pynvml.NVML_FI_DEV_POWER_AVERAGE
+ENERGY = (pynvml.NVML_FI_DEV_TOTAL_ENERGY_CONSUMPTION, GPU)
 Ask = Callable[[Any], float]
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
     """A channel and how it is read: by a call of its own (handle -> value in the channel's unit; raises NVMLError), or
-    as a power field (id, scope), of which one call reads all."""
+    as a field (id, scope), of which one call reads all."""
 
     channel: Channel
     ask: Ask | None = None
@@ -59,11 +60,7 @@ def power_readings(gpu: Gpu, module: str, first_of_module: bool) -> Readings:
     """
     there = fields_there(gpu.handle)
     covered = module if gpu.counts_module else ""
-    counter = (
-        [Reading(_counter_channel(gpu, covered), EnergyCounter().read)]
-        if asked(EnergyCounter().read, gpu.handle) is not None
-        else []
-    )
+    counter = _counter(gpu, there, covered)
     whole = _module_power(gpu, module, there) if module and first_of_module else []
     own = _gpu_power(gpu, there, covered if counter or whole else "")
     fast = [one for one in (*counter, *own, *whole) if one.channel.period_ns == FAST_NS]
@@ -72,16 +69,28 @@ def power_readings(gpu: Gpu, module: str, first_of_module: bool) -> Readings:
 
 
 def fields_there(handle: Any) -> frozenset[Field]:
-    """The power fields that this GPU answers; those of a module or its memory with more than 0 W, for parts without
-    them answer 0 (seen by ml-energy/zeus). raises: NVMLError other than "not supported"."""
-    wanted = [(INSTANT, GPU), (AVERAGED, GPU), (INSTANT, MODULE), (AVERAGED, MODULE), (AVERAGED, MEMORY)]
-    told = asked(PowerFields(wanted).read, handle) or []
-    return frozenset(field for field, watts in told if watts > 0 or field[1] == GPU)
+    """The energy and power fields that this GPU answers; those of a module or its memory with more than 0 W, for parts
+    without them answer 0 (seen by ml-energy/zeus). raises: NVMLError other than "not supported"."""
+    wanted = [ENERGY, (INSTANT, GPU), (AVERAGED, GPU), (INSTANT, MODULE), (AVERAGED, MODULE), (AVERAGED, MEMORY)]
+    told = asked(Fields({field: field for field in wanted}).read, handle) or []
+    return frozenset(field for field, value in told if value > 0 or field[1] == GPU)
 
 
 def power_usage_w(handle: Any) -> float:
     """Power in W; a mean over 1 s on Ampere (except GA100) and newer, instant before."""
-    return float(pynvml.nvmlDeviceGetPowerUsage(handle)) / MW_PER_W
+    return float(pynvml.nvmlDeviceGetPowerUsage(handle)) / MILLI
+
+
+def counted_j(handle: Any) -> float:
+    """Energy in J since the driver was loaded (Volta and newer)."""
+    return float(pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)) / MILLI
+
+
+def _counter(gpu: Gpu, there: frozenset[Field], covered: str) -> list[Reading]:
+    """As a field it comes with the power in one call; a driver without that field has a call for it."""
+    if ENERGY in there:
+        return [Reading(_counter_channel(gpu, covered), field=ENERGY)]
+    return [] if asked(counted_j, gpu.handle) is None else [Reading(_counter_channel(gpu, covered), counted_j)]
 
 
 def _counter_channel(gpu: Gpu, covered: str) -> Channel:

@@ -6,7 +6,7 @@ from typing import Any
 import pynvml
 
 from tcabench.power.meters.nvml_channels import SLOW_NS, Ask, Reading
-from tcabench.power.meters.nvml_fields import MW_PER_W
+from tcabench.power.meters.nvml_fields import MILLI
 from tcabench.power.meters.nvml_gpus import Gpu
 from tcabench.power.meters.nvml_sampling import asked
 from tcabench.records import Channel, Kind, Role
@@ -58,7 +58,7 @@ def memory_clock_mhz(handle: Any) -> float:
 
 def power_limit_w(handle: Any) -> float:
     """The limit in force, in W."""
-    return float(pynvml.nvmlDeviceGetEnforcedPowerLimit(handle)) / MW_PER_W
+    return float(pynvml.nvmlDeviceGetEnforcedPowerLimit(handle)) / MILLI
 
 
 def throttle_mask(handle: Any) -> float:

@@ -11,10 +11,10 @@ from tcabench.errors import MeterError, UsageError
 from tcabench.power.address import Address, Point, parse_address, place
 from tcabench.power.maps import shipped
 from tcabench.power.meter import Fact, Meter
-from tcabench.power.meters.snmp_client import SnmpClient, Value
+from tcabench.power.meters.snmp_answer import Client, Value
 from tcabench.power.meters.snmp_clock import clock_reading
 from tcabench.power.meters.snmp_facts import device_facts, device_names
-from tcabench.power.meters.snmp_security import OPTIONS, opened_login, silence
+from tcabench.power.meters.snmp_security import OPTIONS, opened_client
 from tcabench.power.meters.snmp_setup import Asked, Settled, ask, settled, setup_names
 from tcabench.power.oid_map import INDEXES, PROTOCOL, Level, LoadedMap, filled, load_map
 from tcabench.records import Channel, ClockReading, Reading, Role
@@ -48,7 +48,7 @@ class SnmpMeter:
     """One level of one device. All its objects come in one GET, so that they belong together."""
 
     def __init__(
-        self, name: str, client: SnmpClient, wires: Sequence[Wire], names: Sequence[str], facts: Mapping[str, Fact]
+        self, name: str, client: Client, wires: Sequence[Wire], names: Sequence[str], facts: Mapping[str, Fact]
     ) -> None:
         self.name, self._client, self._wires, self._facts = name, client, tuple(wires), dict(facts)
         self._names = tuple(names)
@@ -101,7 +101,7 @@ def open_snmp(argument: str) -> list[Meter]:
     loaded = load_map(address.option("map"))
     level = loaded.map.level(address.options)
     index = _index(address, level)
-    client = SnmpClient(address.host, address.port, opened_login(address), silence(address))
+    client = opened_client(address)
     try:
         return [_opened(_named(address, level), client, loaded, level, index)]
     except (MeterError, UsageError):
@@ -109,9 +109,7 @@ def open_snmp(argument: str) -> list[Meter]:
         raise
 
 
-def _opened(
-    address: Address, client: SnmpClient, loaded: LoadedMap, level: Level, index: Mapping[str, int]
-) -> SnmpMeter:
+def _opened(address: Address, client: Client, loaded: LoadedMap, level: Level, index: Mapping[str, int]) -> SnmpMeter:
     facts_names = device_names(loaded.map, level, index)
     asked = ask(client, [*setup_names(level, index), *facts_names.values()])
     found = [settled(spec, index, asked) for spec in level.channels]

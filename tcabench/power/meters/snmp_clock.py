@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta, timezone
 
-from tcabench.power.meters.snmp_client import Value
+from tcabench.power.meters.snmp_answer import Value
 from tcabench.records import ClockReading
 from tcabench.units import NS_PER_S
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from tcabench.power.address import Address
 from tcabench.power.meter import Fact
-from tcabench.power.meters.snmp_client import Value
+from tcabench.power.meters.snmp_answer import Value
 from tcabench.power.meters.snmp_clock import clock_reading
 from tcabench.power.meters.snmp_security import security
 from tcabench.power.meters.snmp_setup import Asked

@@ -4,7 +4,9 @@ from typing import Any
 
 from tcabench.errors import UsageError
 from tcabench.power.address import Address
-from tcabench.power.meters.snmp_client import Login
+from tcabench.power.meters.snmp_answer import Client
+from tcabench.power.meters.snmp_plain import PlainClient
+from tcabench.power.meters.snmp_usm import Login, UsmClient
 
 OPTIONS = (
     "version", "community_env", "community_file", "user", "auth", "auth_env", "auth_file", "priv", "priv_env",
@@ -30,14 +32,13 @@ ONLY_V3 = ("user", "auth", "auth_env", "auth_file", "priv", "priv_env", "priv_fi
 ONLY_V2C = ("community_env", "community_file")
 
 
-def opened_login(address: Address) -> Login:
-    """As whom to ask. raises: UsageError for options that do not go together, or secrets out of reach."""
+def opened_client(address: Address) -> Client:
+    """Who asks the device. raises: UsageError for options that do not go together, or secrets out of reach."""
     if version(address) == "3":
-        return Login(_user(address), address.option("context"))
+        login = Login(_user(address), address.option("context"))
+        return UsmClient(address.host, address.port, login, silence(address))
     community = address.secret("community") or DEFAULT_COMMUNITY
-    from pysnmp.hlapi.v3arch.asyncio import CommunityData
-
-    return Login(CommunityData(community.encode()))
+    return PlainClient(address.host, address.port, community.encode(), silence(address))
 
 
 def version(address: Address) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tcabench.power.meters.snmp_client import SnmpClient, Value
+from tcabench.power.meters.snmp_answer import Client, Value
 from tcabench.power.oid_map import Level, OidChannel, filled
 from tcabench.records import Kind
 
@@ -54,7 +54,7 @@ class Settled:
         return ""
 
 
-def ask(client: SnmpClient, names: Sequence[str]) -> dict[str, Value]:
+def ask(client: Client, names: Sequence[str]) -> dict[str, Value]:
     """What the device holds under each name, a few at a time. raises: MeterError."""
     wanted = list(dict.fromkeys(names))
     asked: dict[str, Value] = {}

@@ -1,4 +1,4 @@
-"""SNMP GETs by pysnmp, sent again when nothing comes back: v2c (RFC 1901) and v3 (RFC 3414), in the caller's thread."""
+"""SNMPv3 GETs (RFC 3414) by pysnmp's engine, sent again when nothing comes back, in the caller's thread."""
 
 import asyncio
 import socket
@@ -8,15 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from tcabench.errors import MeterError
+from tcabench.power.meters.snmp_answer import TRIES, Value, found, network, passed_over, values_of
 
-Value = int | bytes | None
-"""A number, a string (an OID as dotted text in bytes), or None: the device has no such object."""
-
-TRIES = 2  # of one GET within its time; each has its own number, so a device may take half of it to answer
 TICK_S = 0.02  # how often pysnmp looks for what is overdue
 USM = 3  # SNMPv3 and its security model, as pysnmp numbers both
-NO_ACCESS = "this user or community may not see that: compare its view and security level with the device's settings"
-ERRORS = {1: "the answer would be too big for it", 5: "it failed", 6: NO_ACCESS, 16: NO_ACCESS}  # RFC 3416, section 3
 SILENT_AFTER_HELLO = (
     "says who it is, but then does not answer: most likely the secret behind priv_env/priv_file, or priv= itself, is "
     "another (what it cannot decipher it drops), or it has no such context="
@@ -32,13 +27,13 @@ REFUSED = {
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Login:
-    """As whom to ask: pysnmp's CommunityData or UsmUserData, and the SNMPv3 context. Without a repr: secrets."""
+    """As whom to ask: pysnmp's UsmUserData, and the context. Without a repr: secrets."""
 
-    auth: Any
+    user: Any
     context: str = ""
 
 
-class SnmpClient:
+class UsmClient:
     """One device. `silence` is what to look for when it does not answer."""
 
     def __init__(self, host: str, port: int, login: Login, silence: str) -> None:
@@ -60,9 +55,9 @@ class SnmpClient:
         try:
             return self._runner.run(self._get(names, timeout_s))
         except OSError as err:
-            raise MeterError(f"{self.who}: {_network(err)}", "meter-unreachable") from err
+            raise MeterError(f"{self.who}: {network(err)}", "meter-unreachable") from err
         except (PySnmpError, PyAsn1Error) as err:  # their words may hold what they were given: secrets
-            why = f"a user, context or community that SNMP has no room for, most likely ({type(err).__name__})"
+            why = f"a user or context that SNMP has no room for, most likely ({type(err).__name__})"
             raise MeterError(f"{self.who} cannot be asked: {why}", "meter-protocol") from None
 
     def close(self) -> None:
@@ -85,21 +80,21 @@ class SnmpClient:
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 for _ in range(TRIES):
-                    asked = get_cmd(self._engine, self._login.auth, self._target, context, *wanted, lookupMib=False)
+                    asked = get_cmd(self._engine, self._login.user, self._target, context, *wanted, lookupMib=False)
                     failure, error, index, bound = await asked
                     if failure != requestTimedOut:
                         break
         if failure:
             self._forget()
             raise self._failed(failure)
-        return self._values(names, int(error), int(index), bound)
+        return values_of(self.who, names, int(error), int(index), bound)
 
     async def _open(self) -> None:
         """The name is looked up once: a name server that hangs must not hold up a reading."""
         from pysnmp.carrier.asyncio.dispatch import AsyncioDispatcher
         from pysnmp.hlapi.v3arch.asyncio import SnmpEngine, Udp6TransportTarget, UdpTransportTarget
 
-        family, _, _, _, address = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_DGRAM)[0]
+        family, address = found(self._host, self._port)
         kind = Udp6TransportTarget if family == socket.AF_INET6 else UdpTransportTarget
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._passed_over)
@@ -136,35 +131,10 @@ class SnmpClient:
             return MeterError(f"{self.who} {SILENT_AFTER_HELLO}", "meter-auth")
         return MeterError(f"{self.who} does not answer.{self._odd} {self._silence}", "meter-unreachable")
 
-    def _values(self, names: Sequence[str], error: int, index: int, bound: Sequence[tuple[Any, Any]]) -> list[Value]:
-        if error:
-            why = ERRORS.get(error, "RFC 3416, section 3, says which")
-            kind = "meter-auth" if why == NO_ACCESS else "meter-read"
-            raise MeterError(f"{self.who} answers with error {error} (at value {index} of {len(names)}): {why}", kind)
-        if [str(name) for name, _ in bound] != list(names):
-            raise MeterError(f"{self.who} answers with other objects than those asked for", "meter-protocol")
-        return [_plain(value) for _, value in bound]
-
     def _said_who(self, *_: object) -> None:
         """pysnmp calls this for each SNMPv3 message that names the device's engine and our user, or no user."""
         self._has_said_who = True
 
     def _passed_over(self, _: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:
         """What came was no SNMP."""
-        self._odd = f" What did come was passed over: {type(context.get('exception')).__name__}."
-
-
-def _plain(value: Any) -> Value:
-    from pyasn1.type import univ
-
-    if isinstance(value, univ.Null):  # noSuchObject and noSuchInstance are kinds of it
-        return None
-    if isinstance(value, univ.Integer):
-        return int(value)
-    return str(value).encode() if isinstance(value, univ.ObjectIdentifier) else bytes(value)
-
-
-def _network(err: OSError) -> str:
-    if isinstance(err, socket.gaierror):
-        return f"there is no such host: {err.strerror}"
-    return f"out of reach: {err.strerror or err}"
+        self._odd = passed_over(context.get("exception"))
