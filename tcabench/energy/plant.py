@@ -132,6 +132,7 @@ def plant(
     if all_it is not None:
         found[Role.IT] = Total(all_it)
     mine, rest = _cooling(channels, own, readings)
+    found[Role.UPSTREAM] = _without_cooling(found[Role.UPSTREAM], channels, readings)
     return Plant(
         it_all=found[Role.IT].value, upstream=found[Role.UPSTREAM].value, own=mine.value, shared=rest.value,
         site=found[Role.SITE].value, reuse=found[Role.REUSE].value, water=found[Role.WATER].value,
@@ -157,6 +158,9 @@ def _cooling(channels: Sequence[Channel], own: Collection[str], readings: Readin
     if isinstance(meters, NotMetered):
         there = any(channel.role is Role.COOLING and channel.kind in KINDS[Role.COOLING] for channel in channels)
         return Total(meters, there=False), Total(meters, there=there)
+    if strange := sorted(set(own) - set(meters.metered)):
+        known = f"those of role cooling are {', '.join(meters.metered)}"
+        return (Total(NotMetered(f"cooling.own: no cooling meter has the domain {', '.join(strange)}; {known}")),) * 2
     mine = [name for name in meters.metered if name in own and not set(own) & set(meters.above(name))]
     rest = [name for name in meters.metered if name not in own and name not in meters.holders]
     none = Total(NotMetered("no meter has the role cooling"), there=False)
@@ -166,14 +170,26 @@ def _cooling(channels: Sequence[Channel], own: Collection[str], readings: Readin
     return alone, _without(shared, meters.total(within, "J"), within) if within else shared
 
 
-def _without(shared: Total, part: Total, names: Sequence[str]) -> Total:
-    """The shared meters less the domains `names` within them, which `part` sums up."""
-    left = less("J", shared.value, part.value)
+def _without_cooling(upstream: Total, channels: Sequence[Channel], readings: Readings) -> Total:
+    """A chiller that upstream feeds beside the IT is no loss of the distribution: taken out of what upstream reads."""
+    meters = _meters(channels, Role.COOLING, readings)
+    if isinstance(meters, NotMetered) or not upstream.channels:
+        return upstream
+    outermost = {name: True for name in meters.metered if name not in meters.holders}
+    feeding = {channel.domain: True for channel in channels if channel.role is Role.UPSTREAM}
+    holders = held_by({one.domain: one.inside for one in channels if one.inside}, outermost | feeding)
+    fed = [name for name in outermost if holders.get(name) in feeding]
+    return _without(upstream, meters.total(fed, "J"), fed) if fed else upstream
+
+
+def _without(whole: Total, part: Total, names: Sequence[str]) -> Total:
+    """The meters of `whole` less the domains `names` within them, which `part` sums up."""
+    left = less("J", whole.value, part.value)
     if isinstance(left, Quantity) and left.value < 0:
-        left = NotMetered(f"{', '.join(names)} reads more than the cooling that it is inside of")
+        left = NotMetered(f"{', '.join(names)} reads more than what it is inside of")
     if isinstance(left, Quantity):
         left = Quantity(left.value, max(0.0, left.low), left.high, left.unit)
-    return Total(left, shared.channels + part.channels if isinstance(left, Quantity) else ())
+    return Total(left, whole.channels + part.channels if isinstance(left, Quantity) else ())
 
 
 def _meters(channels: Sequence[Channel], role: Role, readings: Readings) -> Meters | NotMetered:

@@ -6,13 +6,15 @@ Every such meter takes the same options for its place in the plant, so that a ch
 import math
 import os
 import re
+import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from difflib import get_close_matches
 from hashlib import sha256
+from itertools import combinations
 from pathlib import Path
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from tcabench.errors import UsageError
 from tcabench.records import Channel, Instrument, Kind, Role
@@ -127,6 +129,30 @@ def parse_address(scheme: str, text: str, port: int, own: Sequence[str]) -> Addr
         raise UsageError(f"{scheme}: name= holds what cannot be printed", "meter-argument")
     has_port = asked_port is not None and asked_port != port
     return Address(scheme, parts.hostname or "", asked_port or port, unquote(parts.path), options, has_port)
+
+
+def refuse_twins(names: Sequence[str]) -> None:
+    """raises: UsageError where two `--meter` names are one device, of which the same is read: it would count twice."""
+    for one, other in combinations((urlsplit(name) for name in names if "://" in name), 2):
+        if _apart_from_host(one) == _apart_from_host(other) and (
+            one.hostname == other.hostname or _ips(one.hostname) & _ips(other.hostname)
+        ):
+            where = " and ".join(f"{parts.scheme}://{parts.hostname}{parts.path}" for parts in (one, other))
+            raise UsageError(f"{where} are one device and the same is read of both: name it once", "meter-twice")
+
+
+def _apart_from_host(parts: SplitResult) -> tuple[object, ...]:
+    """Of a `--meter` name, all that says what is read, but for the host."""
+    _, _, port = parts.netloc.rpartition("@")[2].rpartition("]")[2].partition(":")
+    told = {(name, text) for name, text in parse_qsl(parts.query) if name not in ("name", "domain", "period")}
+    return parts.scheme, port, parts.path.rstrip("/"), frozenset(told)
+
+
+def _ips(host: str | None) -> set[str]:
+    try:
+        return {str(one[4][0]) for one in socket.getaddrinfo(host, None)}
+    except OSError:
+        return set()  # its meter will say so
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from tcabench.errors import UsageError
+from tcabench.power.address import refuse_twins
 from tcabench.records import Channel, ClockReading, Reading
 from tcabench.registry import Registry
 
@@ -89,6 +90,7 @@ def open_meters(names: Sequence[str], apart: bool = False) -> list[Meter]:
         from tcabench.power.apart import open_apart
 
         return open_apart(names)
+    refuse_twins(names)
     meters: list[Meter] = []
     try:
         for name in names:

@@ -244,6 +244,24 @@ def test_what_is_missing_or_cannot_be_is_told_and_never_zero(
     assert re.search(told, why(getattr(found(levels, **parts), field)))
 
 
+def test_cooling_that_is_fed_from_upstream_is_no_loss() -> None:
+    """115 kW upstream of which 12 kW cool: 3 kW are lost, and the cooling counts once."""
+    fed = replace(COOLING, inside="pumps")
+    pumps = channel("pumps", Kind.POWER, Role.COOLING, inside="ups")
+    there = found((HALL[0], (UPSTREAM, 115_000.0), (fed, 4_000.0), (pumps, 12_000.0)), cooling=BY_ENERGY)
+    assert number(there.cooling) == pytest.approx(12_000 * WINDOW_S * 0.2, rel=1e-6)
+    assert number(there.loss) == pytest.approx(3_000 * WINDOW_S * 0.2, rel=1e-6)
+    assert number(there.ppue) == pytest.approx(1.15, rel=1e-6)
+    beside = found((HALL[0], (UPSTREAM, 115_000.0), (COOLING, 12_000.0)), cooling=BY_ENERGY)
+    assert number(beside.ppue) == pytest.approx(1.27, rel=1e-6)
+
+
+def test_a_name_in_cooling_own_that_no_meter_has_is_told() -> None:
+    there = found(HALL, cooling={**BY_ENERGY, "own": ("chillr",)})
+    told = "cooling.own: no cooling meter has the domain chillr; those of role cooling are chiller"
+    assert why(there.cooling) == why(there.ppue) == told
+
+
 def test_a_share_just_above_one_is_one() -> None:
     there = found(((IT, 19_900.0), *HALL[1:]), cooling=BY_ENERGY)
     assert isinstance(there.share, Quantity)

@@ -3,7 +3,7 @@
 import pytest
 
 from tcabench.errors import UsageError
-from tcabench.power.address import Address, Point, parse_address, place
+from tcabench.power.address import Address, Point, parse_address, place, refuse_twins
 from tcabench.records import Kind
 
 OWN = ("user", "token_env", "token_file", "password_env")
@@ -76,3 +76,27 @@ def test_a_certificate_is_due_after_it_was_made() -> None:
     point = Point("power", Kind.POWER, "W", 1.0, "a data sheet")
     with pytest.raises(UsageError, match="before calibrated"):
         place(parse_address("redfish", "//pdu?calibrated=2027-01-01&due=2026-01-01", 443, OWN), point)
+
+
+def test_one_device_under_two_names_is_refused() -> None:
+    """It would count twice."""
+    one = "modbus://localhost:1502/1?map=janitza-umg96&name=a"
+    for other in ("modbus://127.0.0.1:1502/1?map=janitza-umg96&name=b", "modbus://localhost:1502/1/?map=janitza-umg96"):
+        with pytest.raises(UsageError, match="are one device") as caught:
+            refuse_twins(["nvml", one, other])
+        assert caught.value.kind == "meter-twice"
+    with pytest.raises(UsageError, match="are one device") as caught:
+        refuse_twins(["redfish://u:secret@localhost/a", "redfish://u:secret@127.0.0.1/a"])
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "modbus://localhost:1502/2?map=janitza-umg96", "modbus://localhost:1503/1?map=janitza-umg96",
+        "modbus://localhost:1502/1?map=janitza-umg96&role=site", "modbus://no-such-host.invalid:1502/1?map=janitza-umg96",
+        "snmp://localhost:1502/1?map=janitza-umg96", "modbus://localhost:99999999/1?map=janitza-umg96",
+    ],
+)  # fmt: skip
+def test_what_differs_in_what_is_read_is_no_twin(other: str) -> None:
+    refuse_twins(["modbus://localhost:1502/1?map=janitza-umg96", other])
