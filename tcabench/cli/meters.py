@@ -10,12 +10,15 @@ Names = Annotated[list[str] | None, typer.Argument(help="nvml, rapl, modbus://pd
 SiteFile = Annotated[Path | None, typer.Option(help="Site description whose meters to take.", exists=True)]
 
 
+AsJson = Annotated[bool, typer.Option("--json", help="As JSON.")]
+
+
 @app.command("list")
-def list_meters() -> None:
+def list_meters(json: AsJson = False) -> None:
     """Meters by name, whether those of this machine can be read, and the maps for those on the network."""
     from tcabench.cli.meters_view import show_catalogue
 
-    show_catalogue()
+    show_catalogue(json)
 
 
 @app.command()
@@ -23,7 +26,7 @@ def probe(
     meters: Names = None,
     site: SiteFile = None,
     seconds: Annotated[float, typer.Option(help="How long to read.", min=0.2, max=600)] = 3.0,
-    json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    json: AsJson = False,
 ) -> None:
     """Open meters, read them for a while, and say what they read, how well, and the grade that would earn."""
     from tcabench.cli.meters_view import show_probe

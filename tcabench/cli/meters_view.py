@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -30,19 +31,24 @@ SPARK, REFRESH_S, LINE_S = 40, 0.25, 1.0
 OLD_NS, OLD_PERIODS = 3_000_000_000, 3
 
 
-def show_catalogue() -> None:
+def show_catalogue(as_json: bool) -> None:
     """Meters by name, and the maps that come with the bench."""
-    out = console()
-    table = Table(title="Meters", title_justify="left")
-    for name in ("name", "what it reads", "here", "for example"):
-        table.add_column(name, overflow="fold")
-    for name, known in known_meters().items():
-        here = found_here(name) if known.where == "local" else known.where
-        table.add_row(name, known.what, plain(here), plain(known.example, "dim"))
-    out.print(table)
     maps: dict[str, list[str]] = {}
     for protocol, name in shipped_maps():
         maps.setdefault(protocol, []).append(name)
+    rows = {
+        name: asdict(known) | {"here": found_here(name) if known.where == "local" else None}
+        for name, known in known_meters().items()
+    }
+    if as_json:
+        print(json.dumps({"meters": rows, "maps": maps}, indent=2))
+        return
+    out, table = console(), Table(title="Meters", title_justify="left")
+    for name in ("name", "what it reads", "here", "for example"):
+        table.add_column(name, overflow="fold")
+    for name, row in rows.items():
+        table.add_row(name, str(row["what"]), plain(row["here"] or row["where"]), plain(row["example"], "dim"))
+    out.print(table)
     for protocol, names in maps.items():
         out.print(Text(f"{protocol} maps: {', '.join(names)}, or the path of your own"))
 

@@ -64,6 +64,16 @@ def test_the_list_names_meters_and_maps(tcabench: Cli) -> None:
         assert name in text
 
 
+def test_the_list_is_there_for_programs_too(tcabench: Cli) -> None:
+    done = tcabench("meters", "list", "--json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["meters"]["estimate"]["here"] == "yes: host"
+    assert told["meters"]["modbus"]["where"] == "network"
+    assert told["meters"]["modbus"]["here"] is None
+    assert "raritan-px" in told["maps"]["snmp"]
+
+
 def test_a_probe_tells_values_accuracy_and_the_grade_it_would_earn(tcabench: Cli, strip: ModbusPlayer) -> None:
     found = channels(tcabench("meters", "probe", at(strip), "--seconds", "1", "--json"))
     power = found["modbus.pdu.power"]
