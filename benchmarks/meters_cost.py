@@ -38,6 +38,7 @@ def cost(number: int, share: float, folder: Path) -> Iterator[Measured]:
         limit = at_most if name == "process" else None
         unit = "of one core"
         yield limit(f"sampler: {name}", value, 0.01, unit) if limit else told(f"sampler: {name}", value, unit)
+    yield told("a thread that only sleeps, 20 times a second", _sleeping(max(2.0, 10.0 * share)), "of one core")
     last = {event["meter"]: event["share"] for event in tape.costs()}
     for title, belongs in GROUPS.items():
         yield told(
@@ -60,6 +61,14 @@ def _sampled(names: Sequence[str], for_s: float) -> tuple[dict[str, float], Tape
     finally:
         for meter in meters:
             meter.close()
+
+
+def _sleeping(for_s: float) -> float:
+    """What it costs on this machine to be woken as often as the GPUs are read; a virtual one makes much of it."""
+    cpu_s, began_s = time.thread_time(), time.monotonic()
+    while time.monotonic() - began_s < for_s:
+        time.sleep(PERIOD_NS / 1e9)
+    return (time.thread_time() - cpu_s) / (time.monotonic() - began_s)
 
 
 def lateness(number: int, share: float, folder: Path) -> Iterator[Measured]:

@@ -99,7 +99,8 @@ class Meters:
 
 @dataclass(frozen=True, slots=True)
 class Plant:
-    """Sums over the window in J, water in L; NotMetered says which meter is missing or failed. `own` is the part of
+    """Sums over the window in J, water in L; NotMetered says which meter is missing or failed. `upstream` is what goes
+    to the IT and its distribution, without the cooling that is fed beside them; `own` is the part of
     the cooling that serves the system under test alone, `shared` the rest; `has_own` and `has_shared` say whether
     there are meters of either. `channels` are those that the sums were taken from."""
 
@@ -159,8 +160,17 @@ def _cooling(channels: Sequence[Channel], own: Collection[str], readings: Readin
         there = any(channel.role is Role.COOLING and channel.kind in KINDS[Role.COOLING] for channel in channels)
         return Total(meters, there=False), Total(meters, there=there)
     if strange := sorted(set(own) - set(meters.metered)):
-        known = f"those of role cooling are {', '.join(meters.metered)}"
-        return (Total(NotMetered(f"cooling.own: no cooling meter has the domain {', '.join(strange)}; {known}")),) * 2
+        known = f"there is {', '.join(meters.metered)}"
+        return (
+            Total(
+                NotMetered(
+                    f"cooling.own: no electricity meter of role cooling has the domain {', '.join(strange)}; {known}"
+                )
+            ),
+        ) * 2
+    if within_it := [*_fed_by(Role.IT, meters, channels), *_fed_by(Role.LOAD, meters, channels)]:
+        why = f"{', '.join(within_it)}: cooling inside of what counts as IT would count twice; meter that IT without it"
+        return (Total(NotMetered(why)),) * 2
     mine = [name for name in meters.metered if name in own and not set(own) & set(meters.above(name))]
     rest = [name for name in meters.metered if name not in own and name not in meters.holders]
     none = Total(NotMetered("no meter has the role cooling"), there=False)
@@ -175,11 +185,17 @@ def _without_cooling(upstream: Total, channels: Sequence[Channel], readings: Rea
     meters = _meters(channels, Role.COOLING, readings)
     if isinstance(meters, NotMetered) or not upstream.channels:
         return upstream
-    outermost = {name: True for name in meters.metered if name not in meters.holders}
-    feeding = {channel.domain: True for channel in channels if channel.role is Role.UPSTREAM}
-    holders = held_by({one.domain: one.inside for one in channels if one.inside}, outermost | feeding)
-    fed = [name for name in outermost if holders.get(name) in feeding]
+    fed = _fed_by(Role.UPSTREAM, meters, channels)
     return _without(upstream, meters.total(fed, "J"), fed) if fed else upstream
+
+
+def _fed_by(role: Role, meters: Meters, channels: Sequence[Channel]) -> list[str]:
+    """Those of the outermost cooling meters whose nearest domain outwards, of the electrical ones, has this role."""
+    outermost = {name: True for name in meters.metered if name not in meters.holders}
+    electrical = {one.domain: one.role for one in channels if one.role in (Role.LOAD, Role.IT, Role.UPSTREAM)}
+    parents = {one.domain: one.inside for one in channels if one.inside}
+    holders = held_by(parents, outermost | dict.fromkeys(electrical, True))
+    return [name for name in outermost if electrical.get(holders.get(name, "")) is role]
 
 
 def _without(whole: Total, part: Total, names: Sequence[str]) -> Total:

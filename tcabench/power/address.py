@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from datetime import date
 from difflib import get_close_matches
 from hashlib import sha256
-from itertools import combinations
 from pathlib import Path
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
@@ -25,6 +24,7 @@ PLACE = (
     "name", "domain", "boundary", "role", "period", "inside", "class", "certificate", "calibrated", "due",
 )  # fmt: skip
 SHARED_ROLES = frozenset({Role.IT, Role.UPSTREAM, Role.COOLING, Role.SITE, Role.REUSE, Role.WATER})
+ONE_DEVICE_EACH = ("modbus", "snmp", "bacnet")  # at one address and port
 SQRT3 = math.sqrt(3)
 VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 FORM = "//host[:port][/path][?option=value&...]"
@@ -132,13 +132,26 @@ def parse_address(scheme: str, text: str, port: int, own: Sequence[str]) -> Addr
 
 
 def refuse_twins(names: Sequence[str]) -> None:
-    """raises: UsageError where two `--meter` names are one device, of which the same is read: it would count twice."""
-    for one, other in combinations((urlsplit(name) for name in names if "://" in name), 2):
-        if _apart_from_host(one) == _apart_from_host(other) and (
-            one.hostname == other.hostname or _ips(one.hostname) & _ips(other.hostname)
-        ):
-            where = " and ".join(f"{parts.scheme}://{parts.hostname}{parts.path}" for parts in (one, other))
+    """raises: UsageError where two `--meter` names are one device, of which the same is read: it would count twice.
+
+    Behind one address may stand many services of HTTP or MQTT, told apart by their names: there only equal names tell.
+    """
+    there: dict[tuple[object, ...], list[tuple[str, set[str]]]] = {}
+    for parts in filter(None, map(_split, names)):
+        host, others = str(parts.hostname), there.setdefault(_apart_from_host(parts), [])
+        ips = _ips(host) if parts.scheme in ONE_DEVICE_EACH else {host}
+        if twin := next((other for other, known in others if other == host or known & ips), ""):
+            where = " and ".join(f"{parts.scheme}://{one}{parts.path}" for one in (twin, host))
             raise UsageError(f"{where} are one device and the same is read of both: name it once", "meter-twice")
+        others.append((host, ips))
+
+
+def _split(name: str) -> SplitResult | None:
+    """None for what is no address; why not, its own meter tells without repeating what may be a secret."""
+    try:
+        return urlsplit(name) if "://" in name else None
+    except ValueError:
+        return None
 
 
 def _apart_from_host(parts: SplitResult) -> tuple[object, ...]:
@@ -148,10 +161,10 @@ def _apart_from_host(parts: SplitResult) -> tuple[object, ...]:
     return parts.scheme, port, parts.path.rstrip("/"), frozenset(told)
 
 
-def _ips(host: str | None) -> set[str]:
+def _ips(host: str) -> set[str]:
     try:
         return {str(one[4][0]) for one in socket.getaddrinfo(host, None)}
-    except OSError:
+    except (OSError, UnicodeError):
         return set()  # its meter will say so
 
 

@@ -103,7 +103,7 @@ class Sampling:
         return not self._is_over
 
     def threads_ns(self) -> int:
-        """Processor time of the reading threads in ns, up to the last round of each."""
+        """Processor time of the reading threads in ns, up to the last account of each, a second or a period ago."""
         return sum(lane.cpu_ns for lane in self._all_lanes())
 
     def _all_lanes(self) -> tuple["Lane", ...]:
@@ -207,7 +207,7 @@ class Lane:
             leaving = [reader for reader in self._readers if not reader.fits_company]
             if not leaving and self._full_rounds >= FULL_ROUNDS:
                 self._full_rounds = 0
-                leaving = [max(self._readers, key=lambda reader: reader.took_ns)]
+                leaving = [max(self._readers, key=lambda reader: reader.last_ns)]
             self._readers = tuple(reader for reader in self._readers if reader not in leaving)
         self._account()
         for reader in leaving:
@@ -220,7 +220,9 @@ def shift_ns(lane: int, lanes: int, period_ns: int, shortest_ns: int) -> int:
     if not lane:
         return 0
     spread_ns = (lane - 1) * period_ns // (lanes - 1)
-    return spread_ns // shortest_ns * shortest_ns + min(AFTER_NS, period_ns // 10)
+    if period_ns > 2 * shortest_ns:
+        spread_ns -= spread_ns % shortest_ns
+    return spread_ns + min(AFTER_NS, period_ns // 10)
 
 
 def _period_ns(readers: Sequence[Reader]) -> int:

@@ -256,9 +256,20 @@ def test_cooling_that_is_fed_from_upstream_is_no_loss() -> None:
     assert number(beside.ppue) == pytest.approx(1.27, rel=1e-6)
 
 
+@pytest.mark.parametrize("outer", [IT, channel("rack", Kind.POWER, Role.LOAD)])
+def test_cooling_inside_of_the_it_would_count_twice(outer: Channel) -> None:
+    """Its place in upstream is behind the IT: nothing is taken out there, and the loss stays what it is."""
+    hall, pumps = replace(IT, inside="ups"), channel("pumps", Kind.POWER, Role.COOLING, inside=outer.domain)
+    rest = () if outer is IT else ((replace(outer, inside="hall"), 20_000.0),)
+    there = found(((hall, 100_000.0), (UPSTREAM, 103_000.0), (pumps, 2_000.0), *rest), cooling=BY_ENERGY)
+    assert why(there.cooling) == why(there.ppue)
+    assert "pumps: cooling inside of what counts as IT would count twice" in why(there.cooling)
+    assert number(there.loss) == pytest.approx(3_000 * WINDOW_S * 0.2, rel=1e-6)
+
+
 def test_a_name_in_cooling_own_that_no_meter_has_is_told() -> None:
     there = found(HALL, cooling={**BY_ENERGY, "own": ("chillr",)})
-    told = "cooling.own: no cooling meter has the domain chillr; those of role cooling are chiller"
+    told = "cooling.own: no electricity meter of role cooling has the domain chillr; there is chiller"
     assert why(there.cooling) == why(there.ppue) == told
 
 

@@ -86,8 +86,19 @@ def test_one_device_under_two_names_is_refused() -> None:
             refuse_twins(["nvml", one, other])
         assert caught.value.kind == "meter-twice"
     with pytest.raises(UsageError, match="are one device") as caught:
-        refuse_twins(["redfish://u:secret@localhost/a", "redfish://u:secret@127.0.0.1/a"])
+        refuse_twins(["redfish://u:secret@pdu.example/a", "redfish://u:secret@PDU.example/a?name=b"])
     assert "secret" not in str(caught.value)
+
+
+def test_services_behind_one_address_are_told_apart_by_their_names() -> None:
+    refuse_twins(["prometheus://localhost/?query=p", "prometheus://127.0.0.1/?query=p"])
+
+
+@pytest.mark.parametrize(
+    "name", ["snmp://[::1?map=x", "snmp://u:topsecret@ho\u2100st", "snmp://a..b?map=x", "modbus://" + 64 * "a"]
+)
+def test_what_is_no_address_is_left_to_its_meter(name: str) -> None:
+    refuse_twins([name, "snmp://localhost?map=x", "modbus://localhost"])
 
 
 @pytest.mark.parametrize(

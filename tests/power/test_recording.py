@@ -332,6 +332,31 @@ def test_a_lane_that_is_too_full_is_shared_out() -> None:
     assert len({meter.threads[-1] for meter in meters}) > 1
 
 
+class EachSecond(ScriptedMeter):
+    """One that is read once a second."""
+
+    def channels(self) -> tuple[Channel, ...]:
+        return tuple(replace(channel, period_ns=20 * PERIOD_NS) for channel in super().channels())
+
+
+def test_of_a_lane_that_is_too_full_the_slowest_leaves_first() -> None:
+    """Seven reads of 9 % of the period each, and one of next to nothing before them."""
+    clock = SteppedClock()
+
+    def slow() -> list[tuple[str, float]]:
+        clock.sleep(1.8 * PERIOD_NS / 1e9)
+        return []
+
+    meters = [EachSecond([list] * 12, "quick"), *(EachSecond([slow] * 12, f"m{n}") for n in range(7))]
+    with recording(meters, clock, dropped):
+        for meter in meters:
+            assert meter.done.wait(PLENTY_S)
+    stays = {meter.name: [thread == meter.threads[0] for thread in meter.threads] for meter in meters}
+    left = {name: here.index(False) for name, here in stays.items() if not all(here)}
+    assert left
+    assert min(left.values()) < left.get("quick", 1000)
+
+
 def test_a_read_that_hangs_holds_up_no_other_meter() -> None:
     release, hanging = threading.Event(), ScriptedMeter([], "hanging")
 

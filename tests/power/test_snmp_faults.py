@@ -3,19 +3,21 @@
 import socket
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from typing import Any
 
 import pytest
 from pyasn1.codec.ber import decoder, encoder
+from pyasn1.type import univ
+from pysnmp.proto import rfc1905
 from pysnmp.proto.api import v2c
 
 from tcabench.clock import SystemClock
 from tcabench.errors import MeterError
 from tcabench.power.meters import snmp_setup
 from tcabench.power.meters.snmp import open_snmp
-from tcabench.power.meters.snmp_answer import TRIES
+from tcabench.power.meters.snmp_answer import TRIES, Value
 from tcabench.power.meters.snmp_plain import PlainClient
 from tcabench.power.recording import recording
 from tests.power.opened_snmp import channel, opened, stamps, steady, values, values_again
@@ -90,6 +92,72 @@ def test_what_comes_late_is_not_taken_for_the_answer_to_a_later_question() -> No
             assert client.get([NAME], 5.0) == [TRIES + 1]
         finally:
             client.close()
+
+
+@pytest.mark.parametrize(
+    "packet",
+    [
+        b"", b"\x30", b"\x30\x80", b"\x30\x88" + 8 * b"\xff", b"\x30\x84\xff\xff\xff\xff\x02\x01\x01",
+        2000 * b"\x30\x80", b"\x02\x01\x01", b"\x30\x03\x02\x01\x01", bytes(range(256)),
+    ],
+)  # fmt: skip
+def test_what_is_no_answer_is_passed_over(packet: bytes) -> None:
+    """Anybody may send anything to a port; what comes of it is a reading or a MeterError."""
+    with answering(lambda asked: packet) as port, closing(PlainClient("127.0.0.1", port, b"public", "")) as client:
+        with pytest.raises(MeterError, match="does not answer") as caught:
+            client.get([NAME], 0.1)
+        assert caught.value.kind == "meter-unreachable"
+
+
+@pytest.mark.parametrize(
+    ("status", "index", "words"), [(5, 1, "error 5"), (2**31, 0, "passed over"), (16, 0, "error 16")]
+)
+def test_an_error_is_told_if_it_can_be_one(status: int, index: int, words: str) -> None:
+    def answer(asked: bytes) -> bytes:
+        message, _ = decoder.decode(asked, asn1Spec=v2c.Message())
+        number = univ.Integer(int(v2c.apiPDU.get_request_id(v2c.apiMessage.get_pdu(message))))
+        inner = b"".join(encoder.encode(one) for one in (number, univ.Integer(status), univ.Integer(index)))
+        pdu = bytes([0xA2, len(inner) + 2]) + inner + b"\x30\x00"
+        body = encoder.encode(univ.Integer(1)) + encoder.encode(univ.OctetString("public")) + pdu
+        return bytes([0x30, len(body)]) + body
+
+    with (
+        answering(answer) as port,
+        closing(PlainClient("127.0.0.1", port, b"public", "")) as client,
+        pytest.raises(MeterError, match=words),
+    ):
+        client.get([NAME], 0.3)
+
+
+def test_every_kind_of_value_is_read() -> None:
+    """Those of RFC 2578 and what RFC 3416 says where there is none."""
+    values: list[tuple[Any, Value]] = [
+        (v2c.Integer(-5), -5), (v2c.Integer(-(2**31)), -(2**31)), (v2c.Counter32(2**32 - 1), 2**32 - 1),
+        (v2c.Counter64(2**64 - 1), 2**64 - 1), (v2c.Gauge32(7), 7), (v2c.TimeTicks(8), 8),
+        (v2c.OctetString("ab"), b"ab"), (v2c.OctetString(""), b""), (v2c.ObjectIdentifier("1.3.6.1"), b"1.3.6.1"),
+        (v2c.Opaque("x"), b"x"), (v2c.IpAddress("10.0.0.1"), bytes([10, 0, 0, 1])), (v2c.null, None),
+        (rfc1905.noSuchObject, None), (rfc1905.noSuchInstance, None), (rfc1905.endOfMibView, None),
+        (v2c.OctetString(300 * "c"), 300 * b"c"),
+    ]  # fmt: skip
+    names = [f"{NAME}.{place}" for place in range(len(values))]
+
+    def answer(asked: bytes) -> bytes:
+        message, _ = decoder.decode(asked, asn1Spec=v2c.Message())
+        response = v2c.apiMessage.get_response(message)
+        v2c.apiPDU.set_varbinds(
+            v2c.apiMessage.get_pdu(response), [(name, value) for name, (value, _) in zip(names, values, strict=True)]
+        )
+        return bytes(encoder.encode(response))
+
+    with answering(answer) as port, closing(PlainClient("127.0.0.1", port, b"public", "")) as client:
+        assert client.get(names, 5.0) == [plain for _, plain in values]
+
+
+def test_a_map_with_an_oid_that_cannot_be_asked_shows_no_community() -> None:
+    with closing(PlainClient("127.0.0.1", 9, b"topsecret", "")) as client:
+        with pytest.raises(MeterError, match="an OID that SNMP has no room for") as caught:
+            client.get(["1.99.3"], 0.1)
+        assert "topsecret" not in str(caught.value)
 
 
 def test_a_missing_object_at_opening_is_a_wrong_map() -> None:
@@ -238,3 +306,26 @@ def _answer_late(line: socket.socket) -> None:
         answer = v2c.apiMessage.get_response(message)
         v2c.apiPDU.set_varbinds(v2c.apiMessage.get_pdu(answer), [(NAME, v2c.Integer32(place))])
         line.sendto(encoder.encode(answer), sender)
+
+
+@contextmanager
+def answering(answer: Callable[[bytes], bytes]) -> Iterator[int]:
+    """A device that says what `answer` makes of a question."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as line:
+        line.bind(("127.0.0.1", 0))
+        line.settimeout(0.05)
+        over = threading.Event()
+
+        def serve() -> None:
+            while not over.is_set():
+                with suppress(TimeoutError):
+                    asked, whom = line.recvfrom(65535)
+                    line.sendto(answer(asked), whom)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield line.getsockname()[1]
+        finally:
+            over.set()
+            thread.join()

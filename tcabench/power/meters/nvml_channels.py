@@ -13,6 +13,7 @@ from tcabench.power.meters.nvml_sampling import (
     COUNTER_NS,
     COUNTER_TOLD,
     MS,
+    UNSUPPORTED,
     Sampling,
     asked,
     instant_sampling,
@@ -72,7 +73,8 @@ def fields_there(handle: Any) -> frozenset[Field]:
     """The energy and power fields that this GPU answers; those of a module or its memory with more than 0 W, for parts
     without them answer 0 (seen by ml-energy/zeus). raises: NVMLError other than "not supported"."""
     wanted = [ENERGY, (INSTANT, GPU), (AVERAGED, GPU), (INSTANT, MODULE), (AVERAGED, MODULE), (AVERAGED, MEMORY)]
-    told = asked(Fields({field: field for field in wanted}).read, handle) or []
+    fields = Fields({field: field for field in wanted})
+    told = asked(lambda board: fields.read(board, UNSUPPORTED), handle) or []
     return frozenset(field for field, value in told if value > 0 or field[1] == GPU)
 
 

@@ -4,13 +4,11 @@ It goes past pynvml's function, which builds its structures anew each time, to t
 the processor time of a reading.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from ctypes import byref, c_int32
 from typing import Any, Generic, TypeVar
 
 import pynvml
-
-from tcabench.power.meters.nvml_sampling import UNSUPPORTED
 
 MILLI = 1000  # NVML tells mW and mJ
 Name = TypeVar("Name")
@@ -39,8 +37,9 @@ class Fields(Generic[Name]):
         call = getattr(pynvml.nvmlLib, "nvmlDeviceGetFieldValues", None)  # none in a library older than the call
         self._order = call, c_int32(len(fields)), byref(values), told
 
-    def read(self, handle: Any) -> list[tuple[Name, float]]:
-        """Power in W, or energy in J, of each field that this GPU has. raises: NVMLError for any other trouble."""
+    def read(self, handle: Any, passed_over: Collection[int] = ()) -> list[tuple[Name, float]]:
+        """Power in W, or energy in J, of each field; one that fails with an error of `passed_over` is left out.
+        raises: NVMLError."""
         call, count, first, all_told = self._order
         if not all_told:
             return []
@@ -52,6 +51,6 @@ class Fields(Generic[Name]):
         for name, told, value in all_told:
             if not (code := told.nvmlReturn):
                 values.append((name, getattr(value, VIEWS[told.valueType]) / MILLI))
-            elif code not in UNSUPPORTED:
+            elif code not in passed_over:
                 raise pynvml.NVMLError(code)
         return values

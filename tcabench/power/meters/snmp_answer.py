@@ -44,7 +44,10 @@ def values_of(who: str, names: Sequence[str], error: int, index: int, bound: Seq
 
 def found(host: str, port: int) -> tuple[socket.AddressFamily, Any]:
     """The address of a name. raises: OSError."""
-    family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
+    except UnicodeError as err:
+        raise socket.gaierror(socket.EAI_NONAME, "that is no name of a host") from err
     return family, address
 
 

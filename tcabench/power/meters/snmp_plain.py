@@ -18,6 +18,7 @@ from tcabench.power.meters.snmp_answer import TRIES, Value, found, network, pass
 VERSION = 1  # SNMPv2c, as it is numbered in its messages
 MARK = b"Z<\x96\xe1"  # stands for a question's number; no text has these bytes in UTF-8
 NUMBERS = range(1 << 24, 1 << 31)  # those of four bytes
+LAST = range(1 << 31)  # what the status and the index of an error may be (RFC 3416, section 3)
 LONGEST_BYTES = 65_535
 
 
@@ -29,6 +30,7 @@ class PlainClient:
             f"snmp {host}:{port}", host, port, community, silence,
         )  # fmt: skip
         self._socket: socket.socket | None = None
+        self._at: tuple[socket.AddressFamily, Any] | None = None
         self._questions: dict[tuple[str, ...], tuple[bytes, bytes]] = {}
         self._odd = ""
 
@@ -67,19 +69,40 @@ class PlainClient:
         """Connected, so that nobody else's packets come in. The name is looked up once: a name server that hangs must
         not hold up a reading."""
         if self._socket is None:
-            family, address = found(self._host, self._port)
-            self._socket = socket.socket(family, socket.SOCK_DGRAM)
-            self._socket.connect(address)
+            self._at = self._at or found(self._host, self._port)
+            self._socket = socket.socket(self._at[0], socket.SOCK_DGRAM)
+            self._socket.connect(self._at[1])
         return self._socket
 
     def _ask(self, names: tuple[str, ...]) -> int:
         """Send the question under a number of its own, which is given back."""
         if names not in self._questions:
-            self._questions[names] = _question(names, self._community)
+            self._questions[names] = self._question(names)
         before, after = self._questions[names]
         number = random.choice(NUMBERS)
         self._opened().send(before + number.to_bytes(4, "big") + after)
         return number
+
+    def _question(self, names: Sequence[str]) -> tuple[bytes, bytes]:
+        """The message as it is sent, up to its number and from there on. raises: MeterError."""
+        from pyasn1.codec.ber import encoder
+        from pyasn1.error import PyAsn1Error
+        from pysnmp.error import PySnmpError
+        from pysnmp.proto.api import v2c
+
+        pdu, message = v2c.GetRequestPDU(), v2c.Message()
+        try:
+            v2c.apiPDU.set_defaults(pdu)
+            v2c.apiPDU.set_request_id(pdu, int.from_bytes(MARK, "big"))
+            v2c.apiPDU.set_varbinds(pdu, [(name, v2c.null) for name in names])
+            v2c.apiMessage.set_defaults(message)
+            v2c.apiMessage.set_community(message, self._community)
+            v2c.apiMessage.set_pdu(message, pdu)
+            before, _, after = encoder.encode(message).partition(MARK)
+        except (PyAsn1Error, PySnmpError) as err:  # its words hold the whole message: the community
+            why = f"the map has an OID that SNMP has no room for, most likely ({type(err).__name__})"
+            raise MeterError(f"{self.who} cannot be asked: {why}", "meter-protocol") from None
+        return before, after
 
     def _answer(self, asked: set[int], until_s: float) -> tuple[int, int, list[tuple[Any, Any]]] | None:
         """Error, its place and the objects of the answer to one of `asked`; None when none comes in time."""
@@ -97,7 +120,6 @@ class PlainClient:
     def _heard(self, data: bytes) -> tuple[int, int, int, list[tuple[Any, Any]]] | None:
         """Number, error, its place and the objects of the response in a packet; None when there is none."""
         from pyasn1.codec.ber import decoder
-        from pyasn1.error import PyAsn1Error
 
         message, kinds = _response(), _kinds()
         try:
@@ -107,26 +129,10 @@ class PlainClient:
             number, error, index, bound = pdu.values()
             pairs = [one.values() for one in bound]
             told = [(name, decoder.decode(bytes(raw), asn1Spec=kinds[raw[0]])[0]) for name, raw in pairs]
-        except (PyAsn1Error, LookupError) as err:
+            return int(number), LAST.index(int(error)), LAST.index(int(index)), told
+        except Exception as err:  # noqa: BLE001 - anybody may send anything, and pyasn1 stumbles over some in its own way
             self._odd = passed_over(err)
             return None
-        return int(number), int(error), int(index), told
-
-
-def _question(names: Sequence[str], community: bytes) -> tuple[bytes, bytes]:
-    """The message as it is sent, up to its number and from there on."""
-    from pyasn1.codec.ber import encoder
-    from pysnmp.proto.api import v2c
-
-    pdu, message = v2c.GetRequestPDU(), v2c.Message()
-    v2c.apiPDU.set_defaults(pdu)
-    v2c.apiPDU.set_request_id(pdu, int.from_bytes(MARK, "big"))
-    v2c.apiPDU.set_varbinds(pdu, [(name, v2c.null) for name in names])
-    v2c.apiMessage.set_defaults(message)
-    v2c.apiMessage.set_community(message, community)
-    v2c.apiMessage.set_pdu(message, pdu)
-    before, _, after = encoder.encode(message).partition(MARK)
-    return before, after
 
 
 @cache
