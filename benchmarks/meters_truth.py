@@ -7,12 +7,12 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from math import fsum
+from math import ceil, floor, fsum
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.figures import Measured, at_least, at_most
+from benchmarks.figures import Measured, at_least, at_most, told
 from benchmarks.meters_loads import PARTS, Chain
 from benchmarks.meters_stages import Stages, environment, gpus, played, plug_in, watts_of
 from tcabench.clock import SystemClock, wall_anchor
@@ -55,10 +55,13 @@ class Seen:
 def measure(number: int, share: float, folder: Path) -> Iterator[Measured]:
     """Errors of every meter over every part, and against a script's; a shorter window where `share` is small."""
     window_s = max(6.0, WINDOW_S * share)
-    found = seen(Chain(max(1.0, CHIP_S * share), window_s + 2 * MARGIN_S, number, 0.0, 1.0), window_s, folder)
+    chain = Chain(max(1.0, CHIP_S * share), window_s + 2 * MARGIN_S, number, 0.0, 1.0)
+    found = seen(chain, window_s, folder)
     for kind, parts in found.items():
         for part, one in parts.items():
             yield at_most(f"error: {TITLES[kind]}, {part}", one.error, LARGEST, "of the energy")
+    for part, first_s in windows(chain, window_s):
+        yield told(f"error of exact rows of 1 s, {part}", of_rows(chain, first_s, window_s), "of the energy")
     for kind, parts in found.items():
         ratio = median(one.error for one in parts.values()) / median(one.naive_error for one in parts.values())
         yield at_most(f"error, tcabench / a script's trapezoid: {TITLES[kind]}", ratio, 1.0, "ratio of medians")
@@ -95,9 +98,7 @@ class Taped:
     def accounts(self, chain: Chain, window_s: float) -> dict[str, dict[str, Seen]]:
         """kind -> part -> energies, over a window of `window_s` somewhere in each part."""
         found: dict[str, dict[str, Seen]] = {kind: {} for kind in TITLES}
-        for place, part in enumerate(PARTS):
-            shift_s = (chain.part_s - window_s) / 2 + random.Random(f"{chain.seed} {part}").uniform(-0.5, 0.5)
-            first_s = chain.first_s(place) + shift_s
+        for part, first_s in windows(chain, window_s):
             for kind, one in self._kinds(chain, first_s, first_s + window_s):
                 found[kind][part] = one
         return found
@@ -113,6 +114,22 @@ class Taped:
             ours = integrate(channels, axis.samples, window, channels[0].boundary, context).total
             truth_j = watts_of(kind, chain).between_j(load, from_s, to_s)
             yield kind, Seen(truth_j, ours, script(channels, self.samples, window))
+
+
+def windows(chain: Chain, window_s: float) -> Iterator[tuple[str, float]]:
+    """(part, when its window begins, in s since the chain began)."""
+    for place, part in enumerate(PARTS):
+        shift_s = (chain.part_s - window_s) / 2 + random.Random(f"{chain.seed} {part}").uniform(-0.5, 0.5)
+        yield part, chain.first_s(place) + shift_s
+
+
+def of_rows(chain: Chain, from_s: float, window_s: float) -> float:
+    """How far off a table is that holds the exact mean of each second, when its first and its last row count in part:
+    no reader of such a table can know more."""
+    watts, load, to_s = watts_of("csv", chain), chain.load(), from_s + window_s
+    rows = [(float(row), watts.between_j(load, row, row + 1.0)) for row in range(floor(from_s), ceil(to_s))]
+    counted_j = fsum(joules * (min(to_s, row + 1) - max(from_s, row)) for row, joules in rows)
+    return abs(counted_j / watts.between_j(load, from_s, to_s) - 1)
 
 
 def kind_of(channel: Channel) -> str:

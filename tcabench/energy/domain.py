@@ -7,7 +7,7 @@ from math import fsum, inf, sqrt
 from tcabench.energy import budget
 from tcabench.energy.boundary import Domain
 from tcabench.energy.series import Series
-from tcabench.energy.source import MARKER, ByCounter, ByIntegral, Source, documented_delay_ns, nothing_drawn, zero_up_j
+from tcabench.energy.source import ByCounter, ByIntegral, Source, nothing_drawn, zero_up_j
 from tcabench.energy.trapezoid import gap_limit_ns, gaps
 from tcabench.records import Alignment, Channel, Component, DomainEnergy, Kind, NotMetered, Quantity, Value
 
@@ -106,10 +106,8 @@ class Track:
 
     def _by_counter(self, channel: Channel, power: ByIntegral | None) -> ByCounter:
         found = self._placed.get(channel.meter)
-        timed_by = power.channel if power and power.channel.meter == channel.meter else channel
-        moved_ns = documented_delay_ns(timed_by) if found and found.method == MARKER else 0
         drawn_j = power.drawn_j if power else nothing_drawn
-        return ByCounter(channel, _of(channel, self._series), found, drawn_j, channel.id in self._frozen, moved_ns)
+        return ByCounter(channel, _of(channel, self._series), found, drawn_j, channel.id in self._frozen)
 
     def over(self, start_ns: int, end_ns: int) -> Metered:
         """Energy over [start_ns, end_ns]: by the counter, unless the integral of power is known clearly better. None

@@ -58,8 +58,7 @@ class ByCounter:
     """Energy from the steps of a counter. Gaps between samples do no harm: it counted on meanwhile.
 
     `drawn_j` tells the energy in J by power readings, where there are any: a pause of the counter is held against it.
-    `was_frozen`: some of its readings were left out, for the counter stood still. `moved_ns`: how far a load marker has
-    moved the readings back for a delay that power readings have and a counter's steps do not.
+    `was_frozen`: some of its readings were left out, for the counter stood still.
     """
 
     method = "counter"
@@ -71,9 +70,8 @@ class ByCounter:
         alignment: Alignment | None = None,
         drawn_j: Drawn = nothing_drawn,
         was_frozen: bool = False,
-        moved_ns: int = 0,
     ) -> None:
-        sound = mended(_later(series, moved_ns), channel.modulus, channel.resolution)
+        sound = mended(series, channel.modulus, channel.resolution)
         self.channel, self.series, self.notes = channel, sound.series, sound.notes
         self._alignment, self._drawn_j, self._was_frozen = alignment, drawn_j, was_frozen
         seen = edges(sound.series, channel.update_ns, channel.period_ns, sound.leap_ns)

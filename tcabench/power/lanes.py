@@ -21,7 +21,7 @@ STUCK_NS = 5 * NS_PER_S  # a read that takes longer is told while it lasts
 STALL_NS = NS_PER_S // 5  # a read that takes longer is left alone with its thread
 FULL_SHARE, FULL_ROUNDS = 0.5, 3  # so many rounds in a row that take more of the period: the lane is too full
 ACCOUNT_NS = NS_PER_S  # how often a lane's processor time is divided among its meters
-AFTER_NS = 5_000_000  # how long after the fastest lane another wakes
+AFTER_NS, APART_NS = 5_000_000, 50_000_000  # how long after the fastest lane, and after each other, others wake
 COST_NS, EACH_COST_NS = 10 * NS_PER_S, 60 * NS_PER_S  # how often the cost is told: of all, and of each meter
 
 
@@ -50,13 +50,11 @@ class Sampling:
                 together.setdefault(reader.period_ns, []).append(reader)
         lanes = sorted([*together.values(), *([one] for one in self._readers if not one.is_local)], key=_period_ns)
         for number, readers in enumerate(lanes):
-            self.open_lane(
-                readers, self._began_ns, shift_ns(number, len(lanes), _period_ns(readers), _period_ns(lanes[0]))
-            )
+            self.open_lane(readers, self._began_ns, shift_ns(number, _period_ns(readers), _period_ns(lanes[0])))
 
     def open_lane(self, readers: Sequence[Reader], due_ns: int, shift: int = 0) -> None:
         """Read these meters, all of one period, in a thread of their own from `due_ns` on; after the first read the
-        schedule begins anew `shift` ns later."""
+        schedule stands `shift` ns later, so that no two reads are nearer than a period."""
         lane = Lane(readers, due_ns, self, shift)
         with self._lock:
             self._lanes.append(lane)
@@ -188,9 +186,7 @@ class Lane:
 
     def _step(self) -> None:
         """Ticks stand at start + k * period whatever each read takes, so the schedule does not drift."""
-        if self._shift_ns:
-            self._due_ns, self._shift_ns = self._due_ns + self._shift_ns, 0
-            return
+        self._due_ns, self._shift_ns = self._due_ns + self._shift_ns, 0
         self._due_ns += RETRY_NS if all(reader.is_dead for reader in self._readers) else self._period_ns
         if (late_ns := self._now_ns() - self._due_ns) >= self._period_ns:
             count = late_ns // self._period_ns
@@ -214,15 +210,13 @@ class Lane:
             self._sampling.open_lane([reader], self._due_ns)
 
 
-def shift_ns(lane: int, lanes: int, period_ns: int, shortest_ns: int) -> int:
+def shift_ns(lane: int, period_ns: int, shortest_ns: int) -> int:
     """By how much the schedule of one of several lanes, the fastest first, is moved. Those that wake at one instant
-    wait for each other; those that wake just after the fastest find the processor awake. They share out a period."""
+    wait for each other; those that wake just after the fastest find the processor awake."""
     if not lane:
         return 0
-    spread_ns = (lane - 1) * period_ns // (lanes - 1)
-    if period_ns > 2 * shortest_ns:
-        spread_ns -= spread_ns % shortest_ns
-    return spread_ns + min(AFTER_NS, period_ns // 10)
+    apart_ns = min(shortest_ns, APART_NS)
+    return (lane - 1) * apart_ns % period_ns + min(AFTER_NS, period_ns // 10)
 
 
 def _period_ns(readers: Sequence[Reader]) -> int:

@@ -48,13 +48,15 @@ class Sought:
 @dataclass(frozen=True, slots=True)
 class Fit:
     """The readings lag behind the reference by `lag_s`, known to +-`error_s` (k = 2); `residual_rel` is the spread
-    that is left, of the swing; `r2` the share of their variance that is explained; `how` the averaging that fits."""
+    that is left, of the swing; `r2` the share of their variance that is explained; `how` the averaging that fits, over
+    `width_s` (0: of a counter, which does not average)."""
 
     lag_s: float
     error_s: float
     residual_rel: float
     r2: float
     how: str
+    width_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +189,7 @@ def _judged(squares: Squares, trials: Sequence[_Trial], best: _Trial, grain_s: f
         residual_rel=sqrt(best.squares / free) / (max(fitted) - min(fitted)),
         r2=1 - best.squares / squares.total,
         how=best.how() if squares.seen.is_instant else "counter",
+        width_s=best.width_s if squares.seen.is_instant else 0.0,
     )
 
 

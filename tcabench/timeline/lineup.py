@@ -9,7 +9,7 @@ from tcabench.timeline.marker import Marker
 from tcabench.timeline.offset import limit_k2
 from tcabench.timeline.place import MARKER, STATED, Placed
 from tcabench.timeline.reference import Reference, held_s, reference, seen_by
-from tcabench.timeline.track import Track, interval_ns, own_delay_ns
+from tcabench.timeline.track import Track, interval_ns, own_delay_ns, sighting_ns
 from tcabench.units import nanoseconds, seconds
 
 MARKER_PACE = 5000  # a meter's crystal and ours, 100 ppm each (IEEE 802.3): what was found once holds that well later
@@ -44,7 +44,7 @@ def _line_up(meter: Placed, against: Reference, window: Window) -> None:
         error_ns, documented_ns = _error_ns(meter, found, against, window), _documented_ns(meter, track.channel)
         off_ns = abs(nanoseconds(found.lag_s + held_s(track)) - own_delay_ns(track.channel))
         if error_ns * TELLING < documented_ns or off_ns > error_ns + documented_ns:
-            _move(meter, track, found, error_ns)
+            _move(meter, track, found, error_ns, against)
             return
         times = (seconds(error_ns), seconds(documented_ns))
         why = "the load marker would time it to {:.3f} s, what is documented of it to {:.3f} s".format(*times)
@@ -77,16 +77,44 @@ def _documented_ns(meter: Placed, channel: Channel) -> int:
     return round(sqrt(clock_ns * clock_ns + delay_ns * delay_ns))
 
 
-def _move(meter: Placed, fitted: Track, found: Fit, error_ns: int) -> None:
-    """Move the readings that are timed as the fitted ones are; the others of this meter by their documented delay, so
-    that no reading of a meter that is lined up has a delay left."""
+def _move(meter: Placed, fitted: Track, found: Fit, error_ns: int, against: Reference) -> None:
+    """Move the readings that are timed as the fitted ones are by the delay of the meter and of what each channel tells;
+    the others of this meter by what is documented, so that no reading of a meter that is lined up has a delay left."""
     lag_ns = nanoseconds(found.lag_s + held_s(fitted))
+    meter_ns = lag_ns - _channels_own_ns(fitted)
     for track in meter.tracks:
-        is_timed_so = track.is_stamped == fitted.is_stamped
-        track.moved_back(lag_ns if is_timed_so else own_delay_ns(track.channel))
+        by_ns = (0 if _is_counter(track) else own_delay_ns(track.channel)) + meter_ns
+        if track.is_stamped != fitted.is_stamped:
+            by_ns -= meter_ns
+        elif _is_counter(track):
+            by_ns, counter_ns = _counters_own(track, fitted, found, by_ns, against, meter.alignment.method == STATED)
+            error_ns = max(error_ns, counter_ns)
+        track.moved_back(by_ns)
     before = meter.alignment
     why = f"{fitted.channel.id} fits as {found.how}"
     meter.alignment = Alignment(before.meter, before.shift_ns + lag_ns, error_ns, MARKER, found.residual_rel, why)
+
+
+def _channels_own_ns(track: Track) -> int:
+    """What of a channel's lag is not the meter's delay: the age or the averaging of its power, or how long a step of
+    its counter waits to be read. The latter stays in a counter's readings: the energy account takes it out."""
+    return sighting_ns(track) if _is_counter(track) else own_delay_ns(track.channel)
+
+
+def _counters_own(
+    track: Track, fitted: Track, found: Fit, by_ns: int, against: Reference, is_stated: bool
+) -> tuple[int, int]:
+    """(how far to move a counter, the error of that at k = 2), ns. Power that averages more than is documented lags
+    more than the counter beside it: the counter's own lag is taken where it is known better than that."""
+    doubt_ns = limit_k2(nanoseconds(found.width_s) // 2)
+    own = found if track is fitted else _fitted(track, against, is_stated) if _shows_load(track) else None
+    if isinstance(own, Fit) and (track is fitted or nanoseconds(own.error_s) < doubt_ns):
+        return nanoseconds(own.lag_s) - sighting_ns(track), nanoseconds(own.error_s)
+    return by_ns, round(sqrt(nanoseconds(found.error_s) ** 2 + doubt_ns * doubt_ns))
+
+
+def _is_counter(track: Track) -> bool:
+    return track.channel.kind in (Kind.ENERGY, Kind.HEAT_ENERGY, Kind.WATER)
 
 
 def _shows_load(track: Track) -> bool:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from operator import attrgetter
 
 from tcabench.records import Channel, PowerSample, Window
@@ -67,6 +67,15 @@ def own_delay_ns(channel: Channel) -> int:
     """How old a reading of this channel is on average, as documented: half its update interval and half the time it is
     a mean over (Yang, Adamek, Armour, SC24, doi 10.1109/SC41406.2024.00028)."""
     return (channel.update_ns + channel.average_ns) // 2
+
+
+def sighting_ns(track: Track) -> int:
+    """How long after a counter stepped its new value was read, as `tcabench.energy.counter.edges` takes it: half of the
+    time since the reading before, or of an update (a period where that is unknown) if that is shorter. The median."""
+    reach_ns = track.channel.update_ns or track.channel.period_ns
+    read = zip(track.t_ns, track.values, strict=True)
+    spans = sorted(min(t - s, reach_ns) for (s, before), (t, now) in pairwise(read) if now != before)
+    return (spans[len(spans) // 2] if spans else reach_ns) // 2
 
 
 def still_limit_ns(channel: Channel) -> int:

@@ -447,25 +447,17 @@ def test_readings_of_power_are_put_back_by_half_an_update_and_half_a_mean() -> N
     assert lag_s(averaged, Alignment("m", 0, 1000, "clock exchange")) == pytest.approx(2.5)
 
 
-def test_a_load_marker_moves_a_counter_by_no_delay_that_only_power_has() -> None:
-    """The marker was timed by the power readings, 3 s late; the counter's steps come with no such delay."""
+def test_a_counter_that_a_load_marker_placed_is_not_moved_again() -> None:
+    """The timeline has taken out the meter's delay; what power averages over is no delay of a counter."""
     averaged = replace(POWER, average_ns=5 * S)
-
-    def step(second: int) -> float:
-        return 100.0 if second < 60 else 300.0
-
-    samples = [replace_at(sample, sample.t_ns - 3 * S) for sample in readings(COUNTER, step)]
-    domain = Track(domain_of(averaged), {"m.j": series_of(samples)}, {"m": Alignment("m", 0, 1000, "load marker")})
-    plain = Track(domain_of(averaged), {"m.j": series_of(readings(COUNTER, step))})
-    assert domain.over(10 * S, 100 * S).energy_j == pytest.approx(plain.over(10 * S, 100 * S).energy_j)
+    samples = readings(COUNTER, lambda second: 100.0 if second < 60 else 300.0)
+    placed = Track(domain_of(averaged), {"m.j": series_of(samples)}, {"m": Alignment("m", 0, 1000, "load marker")})
+    plain = Track(domain_of(averaged), {"m.j": series_of(samples)})
+    assert placed.over(10 * S, 100 * S).energy_j == pytest.approx(plain.over(10 * S, 100 * S).energy_j)
 
 
 def domain_of(power: Channel) -> Domain:
     return Domain("d", COUNTER, power)
-
-
-def replace_at(sample: PowerSample, t_ns: int) -> PowerSample:
-    return PowerSample(t_ns, sample.read_ns, sample.channel, sample.value)
 
 
 def series_of(samples: Sequence[PowerSample]) -> Series:
