@@ -82,13 +82,14 @@ def _move(meter: Placed, fitted: Track, found: Fit, error_ns: int, against: Refe
     the others of this meter by what is documented, so that no reading of a meter that is lined up has a delay left."""
     lag_ns = nanoseconds(found.lag_s + held_s(fitted))
     meter_ns = lag_ns - _channels_own_ns(fitted)
+    beside = error_ns * error_ns - nanoseconds(found.error_s) ** 2  # of that error, what is not the fit's
     for track in meter.tracks:
         by_ns = (0 if _is_counter(track) else own_delay_ns(track.channel)) + meter_ns
         if track.is_stamped != fitted.is_stamped:
             by_ns -= meter_ns
         elif _is_counter(track):
             by_ns, counter_ns = _counters_own(track, fitted, found, by_ns, against, meter.alignment.method == STATED)
-            error_ns = max(error_ns, counter_ns)
+            error_ns = max(error_ns, round(sqrt(beside + counter_ns * counter_ns)))
         track.moved_back(by_ns)
     before = meter.alignment
     why = f"{fitted.channel.id} fits as {found.how}"
