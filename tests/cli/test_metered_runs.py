@@ -3,7 +3,8 @@
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,7 @@ def by_prometheus(out: Path) -> Metered:
 
 def by_snmp(out: Path) -> Metered:
     with fake_endpoint(STEADY) as endpoint, snmp_agent(square, "raritan-px", ("tca",)) as agent:
-        agent.objects = {name: (kind, once_a_second(held)) for name, (kind, held) in agent.objects.items()}
+        agent.objects = once_a_second(agent.objects)
         login = "user=tca&auth=sha256&auth_env=PDU_AUTH&priv=aes128&priv_env=PDU_PRIV"
         meter = f"snmp://127.0.0.1:{agent.port}?map=raritan-px&{login}&period=0.5&name=pdu"
         env = {"PDU_AUTH": AUTH_SECRET, "PDU_PRIV": PRIV_SECRET}
@@ -94,17 +95,21 @@ def by_snmp(out: Path) -> Metered:
         return Metered(ended, ended.truth_j(square, agent.load.began_s), (AUTH_SECRET, PRIV_SECRET))
 
 
-def once_a_second(held: Callable[[], Held]) -> Callable[[], Held]:
-    """As this device collects: it stamps whole seconds, and has one value for each."""
-    kept: dict[int, Held] = {}
+def once_a_second(objects: Mapping[str, tuple[str, Callable[[], Held]]]) -> dict[str, tuple[str, Callable[[], Held]]]:
+    """As this device collects: it stamps whole seconds, and has one row of values for each. A GET is answered from one
+    row, though a second may end meanwhile: the next row comes when nothing was asked for a while."""
+    row: dict[str, Held] = {}
+    second, asked_s = 0, 0.0
 
-    def collected() -> Held:
-        second = int(time.time())
-        if second not in kept:
-            kept[second] = held()
-        return kept[second]
+    def value(name: str) -> Held:
+        nonlocal second, asked_s
+        pause_s, asked_s = time.time() - asked_s, time.time()
+        if int(asked_s) != second and pause_s > 0.1:
+            second = int(asked_s)
+            row.update({one: held() for one, (_, held) in objects.items()})
+        return row[name]
 
-    return collected
+    return {name: (kind, partial(value, name)) for name, (kind, _) in objects.items()}
 
 
 def by_site(out: Path) -> Metered:
