@@ -160,14 +160,8 @@ def _cooling(channels: Sequence[Channel], own: Collection[str], readings: Readin
         there = any(channel.role is Role.COOLING and channel.kind in KINDS[Role.COOLING] for channel in channels)
         return Total(meters, there=False), Total(meters, there=there)
     if strange := sorted(set(own) - set(meters.metered)):
-        known = f"there is {', '.join(meters.metered)}"
-        return (
-            Total(
-                NotMetered(
-                    f"cooling.own: no electricity meter of role cooling has the domain {', '.join(strange)}; {known}"
-                )
-            ),
-        ) * 2
+        said = f"cooling.own: no electricity meter of role cooling has the domain {', '.join(strange)}"
+        return (Total(NotMetered(f"{said}; there is {', '.join(meters.metered)}")),) * 2
     if within_it := [*_fed_by(Role.IT, meters, channels), *_fed_by(Role.LOAD, meters, channels)]:
         why = f"{', '.join(within_it)}: cooling inside of what counts as IT would count twice; meter that IT without it"
         return (Total(NotMetered(why)),) * 2
