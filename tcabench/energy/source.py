@@ -11,6 +11,7 @@ from tcabench.energy.sampling import sampling
 from tcabench.energy.series import Series
 from tcabench.energy.trapezoid import gap_limit_ns, gaps, integral_j, uncovered_ns
 from tcabench.records import Alignment, Channel, Component, Instrument, NotMetered
+from tcabench.timeline.track import own_delay_ns
 from tcabench.units import seconds
 
 MARKER, HOST = "load marker", "host clock"
@@ -202,12 +203,7 @@ def delay_ns(channel: Channel, alignment: Alignment | None) -> int:
         return 0
     if channel.has_own_clock and method != HOST:
         return channel.average_ns // 2
-    return documented_delay_ns(channel)
-
-
-def documented_delay_ns(channel: Channel) -> int:
-    """How old a reading of power is on average when it is read, as documented."""
-    return (channel.update_ns + channel.average_ns) // 2
+    return own_delay_ns(channel)
 
 
 def _later(series: Series, by_ns: int) -> Series:
