@@ -123,7 +123,7 @@ class Lane:
     def __init__(self, readers: Sequence[Reader], due_ns: int, sampling: Sampling, shift: int = 0) -> None:
         self._readers, self._due_ns, self._sampling, self._shift_ns = tuple(readers), due_ns, sampling, shift
         self._now_ns, self._period_ns = now_of(sampling.clock), readers[0].period_ns
-        self._lock = threading.Lock()
+        self._full_ns, self._lock = FULL_SHARE * self._period_ns, threading.Lock()
         self._reading: tuple[Reader, int] | None = None
         self._full_rounds = self._account_due_ns = self.cpu_ns = 0
         name = f"meter {readers[0].name}" + (f" and {len(readers) - 1} more" if len(readers) > 1 else "")
@@ -135,8 +135,11 @@ class Lane:
             if (reading := self._reading) is None or now_ns - reading[1] < STALL_NS:
                 return
             stuck, since_ns = reading
-            others = [reader for reader in self._readers if reader is not stuck]
-            self._readers = (stuck,)
+            readers, self._readers = self._readers, (stuck,)
+            if self._reading is not reading:  # it came back this very moment
+                self._readers = readers
+                return
+        others = [reader for reader in readers if reader is not stuck]
         if now_ns - since_ns >= STUCK_NS:
             stuck.tell_stuck(since_ns)
         if others:
@@ -149,28 +152,33 @@ class Lane:
 
     def _run(self) -> None:
         while self._readers and self._sampling.wait_until(self._due_ns):
-            is_well = self._round(Reader.read)
+            is_well = self._round()
             self._step()
             if not is_well:
                 self._part()
-        self._round(Reader.finish)
+        for reader in self._readers:
+            self._reading = reader, self._now_ns()
+            reader.finish(self._reading[1])
+        self._reading = None
         self._account()
 
-    def _round(self, read: Callable[[Reader, int], bool]) -> bool:
-        """Each meter in turn, unless another thread took it over while one before it hung; whether all went well."""
-        began_ns, is_well = self._now_ns(), True
-        for reader in self._readers:
-            with self._lock:
-                if reader not in self._readers:
-                    continue
-                before_ns = self._now_ns()
-                self._reading = reader, before_ns
-            is_well &= read(reader, before_ns)
+    def _round(self) -> bool:
+        """Each meter in turn, unless another thread took it over while one before it hung; whether all went well.
+
+        No lock: `_reading` is written before `_readers` is looked at, and `look_after` does the reverse, so that one of
+        the two sees the other."""
+        readers, now_ns, is_well = self._readers, self._now_ns, True
+        began_ns = before_ns = now_ns()
+        for reader in readers:
+            self._reading = reader, before_ns
+            if self._readers is readers or reader in self._readers:
+                before_ns = reader.read(before_ns)
+                is_well &= reader.is_well
         self._reading = None
         if began_ns >= self._account_due_ns:
             self._account_due_ns = began_ns + ACCOUNT_NS
             self._account()
-        is_full = self._now_ns() - began_ns > FULL_SHARE * self._period_ns
+        is_full = before_ns - began_ns > self._full_ns
         self._full_rounds = self._full_rounds + 1 if is_full else 0
         return is_well and not is_full
 

@@ -35,12 +35,12 @@ class Reader:
         self.period_ns = min((channel.period_ns for channel in channels), default=NS_PER_S)
         self.is_local = all(one.instrument in ON_THIS_MACHINE and not one.has_own_clock for one in channels)
         self.failed = self.reads = self.cpu_ns = self.took_ns = self.last_ns = 0
-        self.is_gone = False
+        self.is_gone, self.is_well = False, True
         self._meter, self._inbox, self._now_ns = meter, inbox, now_of(clock)
         self._ask, self._take = meter.read, inbox.take_reading
         self._numbers = {channel.id: numbers[channel.id] for channel in channels}
         self._long, self._long_ns = 0, LONG_SHARE * self.period_ns
-        self._exchange_due_ns = 0.0 if isinstance(meter, ClockedMeter) else inf
+        self._exchange_due_ns = self._look_ns = 0.0 if isinstance(meter, ClockedMeter) else inf
         self._stuck_since: int | None = None
         self._repeated = {event: _Repeated() for event in ("missed_ticks", "late_read")}
 
@@ -54,48 +54,54 @@ class Reader:
         """Whether other meters can be read by the same thread without waiting for this one."""
         return not self.failed and self._long < LONG_READS
 
-    def read(self, before_ns: int) -> bool:
-        """Read the meter, now that it is `before_ns`, and its clock where that is due; whether all went as it should.
-        A bug in the meter's code ends its readings."""
+    def read(self, before_ns: int) -> int:
+        """Read the meter, now that it is `before_ns`, and its clock where that is due; the time after it. `is_well`
+        tells whether all went as it should. A bug in the meter's code ends its readings."""
         try:
-            values = tuple(self._ask())
-        except MeterError as err:
-            self._count_failure(err)
-            return False
+            values = self._ask()
         except Exception as err:  # noqa: BLE001 - a plug-in's own bug ends in the evidence, not in a lost thread
+            values = None
+            self._could_not(err)
+        self.reads += 1
+        after_ns = self._now_ns()
+        self.last_ns = read_ns = after_ns - before_ns
+        self.took_ns += read_ns
+        if values is not None:
+            self._take((self, before_ns + read_ns // 2, read_ns, values))
+            if read_ns > self._long_ns or before_ns >= self._look_ns:
+                self._look_into(before_ns, read_ns)
+        return after_ns
+
+    def _could_not(self, err: Exception) -> None:
+        self.is_well, self._look_ns = False, 0
+        if isinstance(err, MeterError):
+            self._count_failure(err)
+        else:
             self.is_gone = True
             self._fault("meter_dead", f"{in_words(err)}. It is not read again")
-            return False
-        finally:
-            self.reads += 1
-            self.last_ns = read_ns = self._now_ns() - before_ns
-            self.took_ns += read_ns
-        self._take((self, before_ns + read_ns // 2, read_ns, values))
-        if self.failed or self._long or read_ns > self._long_ns or before_ns >= self._exchange_due_ns:
-            return self._looked_into(before_ns, read_ns)
-        return True
 
-    def _looked_into(self, before_ns: int, read_ns: int) -> bool:
+    def _look_into(self, before_ns: int, read_ns: int) -> None:
         """What seldom happens beside a reading: the end of a failure, a read that took long, the clock's turn."""
         if self.failed:
             self._fault("meter_back", f"read again after {self.failed} failed readings", count=self.failed)
             self.failed = 0
         if read_ns > self._long_ns:
             self._was_long(read_ns)
-        elif self._long:
+        else:
             self._long = 0
         if before_ns >= self._exchange_due_ns and isinstance(self._meter, ClockedMeter):
             self._exchange(self._meter)
-        return not self._long
+        self.is_well = not self._long
+        self._look_ns = self._exchange_due_ns if self.is_well else 0
 
-    def finish(self, before_ns: int) -> bool:
+    def finish(self, before_ns: int) -> None:
         """Read once more, so that the tape covers the block; a meter that fails is not waited for again."""
         if self._exchange_due_ns < inf:
-            self._exchange_due_ns = 0
-        is_well = not self.failed and self.read(before_ns)
+            self._exchange_due_ns = self._look_ns = 0
+        if not self.failed:
+            self.read(before_ns)
         for event in self._repeated:
             self._tell(event)
-        return is_well
 
     def missed(self, count: int, late_ns: int) -> None:
         """So many readings were left out, because the one before ended so late."""

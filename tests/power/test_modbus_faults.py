@@ -12,6 +12,7 @@ import pytest
 
 from tcabench.errors import MeterError
 from tcabench.power.maps import shipped
+from tcabench.power.meters import modbus_opening
 from tcabench.power.meters.modbus import open_modbus
 from tcabench.power.register_map import load_map
 from tcabench.records import Kind
@@ -51,6 +52,23 @@ def test_bytes_in_the_wrong_order_and_power_above_apparent_power_are_refused() -
     told = r"power \(3000 W\) is above apparent_power \(1000 VA\)"
     with modbus_server("janitza-umg96", steady, values=less) as server, pytest.raises(MeterError, match=told):
         open_modbus(f"//127.0.0.1:{server.port}/1?map=janitza-umg96&timeout=2")
+
+
+def test_a_load_that_changes_between_two_registers_is_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def opening() -> None:
+        asked: list[float] = []
+
+        def apparent_va(t_s: float) -> float:
+            asked.append(t_s)
+            return 1000.0 if t_s - asked[0] < 0.05 else 3200.0
+
+        with modbus_server("janitza-umg96", steady, values={"apparent_power": apparent_va}) as server:
+            open_modbus(f"//127.0.0.1:{server.port}/1?map=janitza-umg96&timeout=2")[0].close()
+
+    opening()
+    monkeypatch.setattr(modbus_opening, "LOOKS", 1)
+    with pytest.raises(MeterError, match="is above"):
+        opening()
 
 
 def test_another_device_than_the_map_is_for_is_refused() -> None:

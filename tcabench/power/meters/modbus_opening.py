@@ -1,8 +1,9 @@
 """The first look at a Modbus meter: is it there, does it say what its map says, who is it."""
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NoReturn
 
 from tcabench.errors import MeterError
 from tcabench.power.address import Address, Point, place
@@ -23,6 +24,7 @@ from tcabench.records import Channel, Role
 
 Words = Mapping[Register, Sequence[int]]
 NO_SUCH_PLACE = (2, 3)  # exception codes: illegal data address, illegal data value
+LOOKS, APART_S = 4, 0.1  # a load that changes between two blocks makes one look contradict itself, not all of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +59,8 @@ def look(link: Link, address: Address, loaded: LoadedMap) -> Found:
     """What is there. Reads everything in the map once, holds it against what can be, then reads once as the sampler
     will. raises: MeterError, of kind meter-map where the device answers, and not as the map says."""
     whole = loaded.map
-    words, gap = _scan(link, whole)
+    words, gap = _plausible(link, whole)
     missing = {one.name for one in (*whole.channels, *whole.checks) if whole.register(one) not in words}
-    _refuse_nonsense(link, whole, words)
     there = [one for one in whole.channels if one.name not in missing]
     gone = [one.name for one in there if one.optional and _value(whole, one, words) is None]
     sources = tuple(_source(address, whole, one, words) for one in there if one.name not in gone)
@@ -70,6 +71,16 @@ def look(link: Link, address: Address, loaded: LoadedMap) -> Found:
     if left_out := sorted(missing.union(gone)):
         facts["left_out"] = {"value": left_out, "source": "in the map, and not told by this device"}
     return Found(sources, plan, facts)
+
+
+def _plausible(link: Link, whole: RegisterMap) -> tuple[Words, int]:
+    """A scan that makes sense. raises: MeterError, where none of LOOKS does."""
+    for _ in range(LOOKS):
+        words, gap = _scan(link, whole)
+        if not _troubles(whole, words):
+            return words, gap
+        time.sleep(APART_S)
+    _refuse_nonsense(link, whole, words)
 
 
 def _scan(link: Link, whole: RegisterMap) -> tuple[Words, int]:
@@ -104,11 +115,9 @@ def _value(whole: RegisterMap, one: Quantity, words: Words, swapped: bool = Fals
     return None if there is None else one.value_of((coding.swapped() if swapped else coding).number(there))
 
 
-def _refuse_nonsense(link: Link, whole: RegisterMap, words: Words) -> None:
-    troubles = _troubles(whole, words)
-    if not troubles:
-        return
-    told = f"modbus {link.target}: it answers, and not as map {whole.name} says: {'; '.join(troubles)}."
+def _refuse_nonsense(link: Link, whole: RegisterMap, words: Words) -> NoReturn:
+    troubles = "; ".join(_troubles(whole, words))
+    told = f"modbus {link.target}: it answers, and not as map {whole.name} says: {troubles}."
     if not _troubles(whole, words, swapped=True):
         other = whole.coding(whole.channels[0]).swapped().word_order
         raise MeterError(

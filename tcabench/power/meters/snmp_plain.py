@@ -20,6 +20,7 @@ MARK = b"Z<\x96\xe1"  # stands for a question's number; no text has these bytes 
 NUMBERS = range(1 << 24, 1 << 31)  # those of four bytes
 LAST = range(1 << 31)  # what the status and the index of an error may be (RFC 3416, section 3)
 LONGEST_BYTES = 65_535
+INTEGER, OID, RECORD, RESPONSE = 0x02, 0x06, 0x30, 0xA2  # first bytes (X.690; RFC 3416, section 3)
 
 
 class PlainClient:
@@ -121,37 +122,61 @@ class PlainClient:
         """Number, error, its place and the objects of the response in a packet; None when there is none."""
         from pyasn1.codec.ber import decoder
 
-        message, kinds = _response(), _kinds()
+        kinds = _kinds()
         try:
-            version, _, pdu = decoder.decode(data, asn1Spec=message)[0].values()
-            if int(version) != VERSION:
+            version, _, pdu = _parts(data, RECORD)
+            if _number(version) != VERSION:
                 return None
-            number, error, index, bound = pdu.values()
-            pairs = [one.values() for one in bound]
-            told = [(name, decoder.decode(bytes(raw), asn1Spec=kinds[raw[0]])[0]) for name, raw in pairs]
-            return int(number), LAST.index(int(error)), LAST.index(int(index)), told
+            number, error, index, bound = _parts(pdu, RESPONSE)
+            pairs = [_parts(one, RECORD) for one in _parts(bound, RECORD)]
+            told = [(_decoded(decoder, name, kinds[OID]), _decoded(decoder, raw, kinds[raw[0]])) for name, raw in pairs]
+            return _number(number), LAST.index(_number(error)), LAST.index(_number(index)), told
         except Exception as err:  # noqa: BLE001 - anybody may send anything, and pyasn1 stumbles over some in its own way
             self._odd = passed_over(err)
             return None
 
 
-@cache
-def _response() -> Any:
-    """What `v2c.Message` is when it holds a response, its values left as they came: to try each of them as all that it
-    may be takes pyasn1 most of the time of an answer."""
-    from pyasn1.type.namedtype import NamedType, NamedTypes
-    from pyasn1.type.univ import Any as Raw
-    from pyasn1.type.univ import Sequence as Record
-    from pyasn1.type.univ import SequenceOf
-    from pysnmp.proto.api import v2c
+def _parts(data: bytes, tag: int) -> list[bytes]:
+    """What a sequence under `tag` holds, piece by piece as encoded, in the definite lengths that RFC 3417, section 8,
+    asks for. pyasn1 would try each value as all that it may be, for most of the time of a read. raises: ValueError."""
+    if data[0] != tag:
+        raise ValueError(f"tag {data[0]} in the place of {tag}")
+    at, end = _content(data, 0)
+    parts = []
+    while at < end:
+        _, after = _content(data, at)
+        parts.append(data[at:after])
+        at = after
+    if at != end or end != len(data):
+        raise ValueError("lengths that do not fit")
+    return parts
 
-    def record(**types: Any) -> Any:
-        return Record(componentType=NamedTypes(*(NamedType(name, type_) for name, type_ in types.items())))
 
-    bound = SequenceOf(componentType=record(name=v2c.ObjectIdentifier(), value=Raw()))
-    number = v2c.Integer()
-    pdu = record(number=number, error=number, index=number, bound=bound).clone(tagSet=v2c.ResponsePDU.tagSet)
-    return record(version=number, community=v2c.OctetString(), pdu=pdu)
+def _content(data: bytes, at: int) -> tuple[int, int]:
+    """Where the content of the piece at `at` begins and ends. raises: ValueError, IndexError."""
+    length, begin = data[at + 1], at + 2
+    if length & 0x80:
+        count = length & 0x7F
+        length, begin = int.from_bytes(data[begin : begin + count], "big"), begin + count
+        if not count:
+            raise ValueError("a length that is left open")
+    if begin + length > len(data):
+        raise ValueError("it is cut off")
+    return begin, begin + length
+
+
+def _number(data: bytes) -> int:
+    begin, end = _content(data, 0)
+    if data[0] != INTEGER or begin == end:
+        raise ValueError("no integer")
+    return int.from_bytes(data[begin:end], "big", signed=True)
+
+
+def _decoded(decoder: Any, data: bytes, kind: Any) -> Any:
+    value, rest = decoder.decode(data, asn1Spec=kind)
+    if rest:
+        raise ValueError("more than one value")
+    return value
 
 
 @cache
