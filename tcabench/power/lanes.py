@@ -156,10 +156,7 @@ class Lane:
             self._step()
             if not is_well:
                 self._part()
-        for reader in self._readers:
-            self._reading = reader, self._now_ns()
-            reader.finish(self._reading[1])
-        self._reading = None
+        self._finish()
         self._account()
 
     def _round(self) -> bool:
@@ -181,6 +178,14 @@ class Lane:
         is_full = before_ns - began_ns > self._full_ns
         self._full_rounds = self._full_rounds + 1 if is_full else 0
         return is_well and not is_full
+
+    def _finish(self) -> None:
+        """The last reading of each meter that is still read here."""
+        for reader in self._readers:
+            self._reading = reader, self._now_ns()
+            if reader in self._readers:
+                reader.finish(self._reading[1])
+        self._reading = None
 
     def _account(self) -> None:
         """Divide the thread's processor time since the last account by how long each meter's reads took: to ask the

@@ -57,10 +57,10 @@ class Reader:
     def read(self, before_ns: int) -> int:
         """Read the meter, now that it is `before_ns`, and its clock where that is due; the time after it. `is_well`
         tells whether all went as it should. A bug in the meter's code ends its readings."""
+        values = None
         try:
-            values = self._ask()
+            values = tuple(self._ask())
         except Exception as err:  # noqa: BLE001 - a plug-in's own bug ends in the evidence, not in a lost thread
-            values = None
             self._could_not(err)
         self.reads += 1
         after_ns = self._now_ns()

@@ -1,7 +1,7 @@
 """Meters lined up by the load marker, where that tells more of a meter's readings than its clock does."""
 
 from collections.abc import Sequence
-from math import sqrt
+from math import hypot, sqrt
 
 from tcabench.records import Alignment, Channel, Kind, NotMetered, Role, Window
 from tcabench.timeline.lag import Fit, fit
@@ -82,6 +82,7 @@ def _move(meter: Placed, fitted: Track, found: Fit, error_ns: int, against: Refe
     the others of this meter by what is documented, so that no reading of a meter that is lined up has a delay left."""
     lag_ns = nanoseconds(found.lag_s + held_s(fitted))
     meter_ns = lag_ns - _channels_own_ns(fitted)
+    fitted_ns = error_ns
     beside = error_ns * error_ns - nanoseconds(found.error_s) ** 2  # of that error, what is not the fit's
     for track in meter.tracks:
         by_ns = (0 if _is_counter(track) else own_delay_ns(track.channel)) + meter_ns
@@ -90,6 +91,8 @@ def _move(meter: Placed, fitted: Track, found: Fit, error_ns: int, against: Refe
         elif _is_counter(track):
             by_ns, counter_ns = _counters_own(track, fitted, found, by_ns, against, meter.alignment.method == STATED)
             error_ns = max(error_ns, round(sqrt(beside + counter_ns * counter_ns)))
+        elif _is_counter(fitted) and track.channel.role is not Role.INFO:  # nothing bears its documents out
+            error_ns = max(error_ns, round(hypot(fitted_ns, limit_k2(own_delay_ns(track.channel)))))
         track.moved_back(by_ns)
     before = meter.alignment
     why = f"{fitted.channel.id} fits as {found.how}"

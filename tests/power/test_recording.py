@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -167,10 +167,24 @@ def test_a_reading_for_a_strange_channel_is_a_fault() -> None:
     assert {sample.channel for sample in tape.samples()} == {"scripted.power"}
 
 
-def test_a_bug_in_a_plug_in_ends_in_the_evidence_and_spares_the_other_meters() -> None:
-    def bug() -> list[tuple[str, float]]:
-        raise KeyError("oops")
+def bug() -> list[tuple[str, float]]:
+    raise KeyError("oops")
 
+
+def breaks_off() -> Iterator[tuple[str, float]]:
+    yield "broken.power", 1.0
+    raise KeyError("oops")
+
+
+@pytest.mark.parametrize(
+    ("bug", "told"),
+    [
+        (bug, "KeyError: 'oops' (test_recording.py:"),
+        (breaks_off, "KeyError: 'oops' (test_recording.py:"),
+        (lambda: None, "TypeError: 'NoneType' object is not iterable (reader.py:"),
+    ],
+)
+def test_a_bug_in_a_plug_in_ends_in_the_evidence_and_spares_the_other_meters(bug: Any, told: str) -> None:
     broken, sound = ScriptedMeter([bug], "broken"), ScriptedMeter([], "sound")
     with recording([broken, sound], SystemClock(), dropped) as tape:
         assert sound.done.wait(PLENTY_S)
@@ -178,7 +192,7 @@ def test_a_bug_in_a_plug_in_ends_in_the_evidence_and_spares_the_other_meters() -
             time.sleep(0.01)
     (dead,) = events(tape, "meter_dead")
     assert dead["meter"] == "broken"
-    assert "KeyError: 'oops' (test_recording.py:" in dead["why"]
+    assert told in dead["why"]
     assert tape.latest("sound.power") is not None
     assert tape.latest("broken.power") is None
 

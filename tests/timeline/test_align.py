@@ -9,6 +9,8 @@ import pytest
 from tcabench.records import Alignment, Axis, Kind, PowerSample, Role
 from tcabench.testing import power_channel
 from tcabench.timeline import align
+from tcabench.timeline.offset import limit_k2
+from tcabench.timeline.track import own_delay_ns
 from tests.timeline.played_load import WALL_NS, Load, S, Watch, anchor, fast, ns, slow
 
 CLOCKED = {"has_own_clock": True}
@@ -218,6 +220,19 @@ def test_a_counter_alone_is_timed_by_itself() -> None:
                   load.window())  # fmt: skip
     assert of(alone, "pdu").why == "pdu.energy fits as counter"
     assert abs(of(alone, "pdu").shift_ns) <= of(alone, "pdu").error_ns
+
+
+def test_power_that_only_its_counter_times_keeps_the_doubt_of_its_documents() -> None:
+    load = Load(2)
+    watch = slow(load, 1.0, mean_s=1.0, channel={"update_ns": S})
+    still = [replace(s, value=300.0) for s in watch.samples()]
+    counter = replace(watch.channel, id="pdu.energy", kind=Kind.ENERGY, unit="J", resolution=1.0, average_ns=0)
+    counted = [replace(s, channel="pdu.energy", value=round(load.j((s.t_ns - ns(0)) / S))) for s in watch.samples()]
+    gpu = fast(load)
+    samples = sorted([*gpu.samples(), *still, *counted], key=lambda s: (s.t_ns, s.channel))
+    found = of(align([gpu.channel, watch.channel, counter], samples, load.events(), load.window()), "pdu")
+    assert found.why == "pdu.energy fits as counter"
+    assert found.error_ns >= limit_k2(own_delay_ns(watch.channel)) > S // 4
 
 
 def test_without_a_fast_meter_the_planned_edges_serve() -> None:
