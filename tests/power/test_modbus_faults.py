@@ -71,6 +71,18 @@ def test_a_load_that_changes_between_two_registers_is_looked_at_again(monkeypatc
         opening()
 
 
+def test_a_value_that_cannot_be_is_refused_at_the_first_look() -> None:
+    asked: list[float] = []
+
+    def version(t_s: float) -> float:
+        asked.append(t_s)
+        return 9.0 if t_s - asked[0] < 0.05 else 1.0
+
+    told, values = r"map_version is 9\.0, not 1", {"map_version": version}
+    with modbus_server("tcabench-cdu", steady, values=values) as server, pytest.raises(MeterError, match=told):
+        open_modbus(f"//127.0.0.1:{server.port}/1?map=tcabench-cdu&timeout=2")
+
+
 def test_another_device_than_the_map_is_for_is_refused() -> None:
     with modbus_server("janitza-umg96", steady) as server:
         with pytest.raises(MeterError, match="is it the right map") as caught, opened(server, "schneider-iem3000"):

@@ -27,20 +27,17 @@ class Said:
     value: float
 
 
-def strange(values: Sequence[Said]) -> list[str]:
-    """What is not plausible about `values`, which were read in one go; empty where nothing is."""
-    return [*_beyond_limits(values), *_contradictions(values)]
-
-
-def _beyond_limits(values: Sequence[Said]) -> Iterator[str]:
+def beyond_limits(values: Sequence[Said]) -> Iterator[str]:
+    """What no plant has."""
     for said in values:
         low, high, least = LIMITS[said.kind]
         if not low <= said.value <= high or 0 < abs(said.value) < least:
             yield f"{said.name} reads {said.value:.4g}"
 
 
-def _contradictions(values: Sequence[Said]) -> Iterator[str]:
-    """Active power is never above apparent power; and it is about V * I * PF, three phases or one."""
+def contradictions(values: Sequence[Said]) -> Iterator[str]:
+    """What cannot be true of one instant: active power is never above apparent power; and it is about V * I * PF, three
+    phases or one. Values that were read one after the other may say so of a load that changes."""
     first = {said.kind: said for said in reversed(values)}
     power, apparent = first.get(Kind.POWER), first.get(Kind.APPARENT_POWER)
     if power and apparent and abs(power.value) > SPARE * abs(apparent.value) + SPARE_W:

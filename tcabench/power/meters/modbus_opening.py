@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 from tcabench.errors import MeterError
 from tcabench.power.address import Address, Point, place
 from tcabench.power.meter import Fact
-from tcabench.power.meters.modbus_check import Said, strange
+from tcabench.power.meters.modbus_check import Said, beyond_limits, contradictions
 from tcabench.power.meters.modbus_decode import Block, Coding, Register, blocks, text
 from tcabench.power.meters.modbus_link import Link, Refused
 from tcabench.power.register_map import (
@@ -74,9 +74,12 @@ def look(link: Link, address: Address, loaded: LoadedMap) -> Found:
 
 
 def _plausible(link: Link, whole: RegisterMap) -> tuple[Words, int]:
-    """A scan that makes sense. raises: MeterError, where none of LOOKS does."""
+    """A scan that makes sense. raises: MeterError for one with a value that cannot be, or where each of LOOKS
+    contradicts itself."""
     for _ in range(LOOKS):
         words, gap = _scan(link, whole)
+        if _wrong(whole, words):
+            break
         if not _troubles(whole, words):
             return words, gap
         time.sleep(APART_S)
@@ -132,15 +135,24 @@ def _refuse_nonsense(link: Link, whole: RegisterMap, words: Words) -> NoReturn:
 
 
 def _troubles(whole: RegisterMap, words: Words, swapped: bool = False) -> list[str]:
-    values = [(one, _value(whole, one, words, swapped)) for one in (*whole.channels, *whole.checks)]
+    """All that speaks against the map; see `contradictions` for what may be the load's doing."""
+    return [*_wrong(whole, words, swapped), *contradictions(_said(whole, words, swapped))]
+
+
+def _wrong(whole: RegisterMap, words: Words, swapped: bool = False) -> list[str]:
     wrong = [
         f"{one.name} is {value}, not {one.equals:g}"
-        for one, value in values
-        if isinstance(one, CheckSpec) and one.equals is not None and value != one.equals
+        for one in whole.checks
+        if one.equals is not None and (value := _value(whole, one, words, swapped)) != one.equals
     ]
-    if all(value is None for one, value in values if isinstance(one, ChannelSpec)):
+    if all(_value(whole, one, words, swapped) is None for one in whole.channels):
         wrong.append("every value is marked as not available")
-    return wrong + strange([Said(one.name, one.kind, value) for one, value in values if one.kind and value is not None])
+    return [*wrong, *beyond_limits(_said(whole, words, swapped))]
+
+
+def _said(whole: RegisterMap, words: Words, swapped: bool) -> list[Said]:
+    values = [(one, _value(whole, one, words, swapped)) for one in (*whole.channels, *whole.checks)]
+    return [Said(one.name, one.kind, value) for one, value in values if one.kind and value is not None]
 
 
 def _source(address: Address, whole: RegisterMap, one: ChannelSpec, words: Words) -> Source:
