@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from reference_engine.config import LEVERS
 from reference_engine.errors import EngineError
 
 DEFAULT = "default"
@@ -37,6 +38,13 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--kv-tokens", type=int, default=16_384, help="tokens of KV cache in all (default 16384)")
     serve.add_argument("--step-tokens", type=int, default=256, help="tokens computed in one step (default 256)")
     serve.add_argument("--threads", type=int, help="CPU threads (default: all cores)")
+    serve.add_argument(
+        "--without",
+        action="append",
+        default=[],
+        metavar="LEVER",
+        help=f"switch one off, may be repeated: {', '.join(LEVERS)}",
+    )
     serve.add_argument("--request-log", type=Path, metavar="FILE", help="append one JSON line per ended request")
     serve.add_argument("--exit-with-parent", action="store_true", help="end when stdin is closed")
     serve.set_defaults(run=_serve)
@@ -60,7 +68,11 @@ def _serve(args: argparse.Namespace) -> None:
     from reference_engine.config import EngineConfig
 
     config = EngineConfig(
-        kv_tok=args.kv_tokens, max_running=args.max_running, max_waiting=args.max_waiting, step_tok=args.step_tokens
+        kv_tok=args.kv_tokens,
+        max_running=args.max_running,
+        max_waiting=args.max_waiting,
+        step_tok=args.step_tokens,
+        without=frozenset(args.without),
     )
     if args.threads is not None and args.threads < 1:
         raise EngineError(f"--threads is {args.threads}; it must be at least 1", "config")

@@ -4,6 +4,18 @@ from dataclasses import dataclass
 
 from reference_engine.errors import EngineError
 
+LEVERS = {
+    "batching": "several requests in one step",
+    "paging": "pages taken as an answer grows, and not all it may need when it is admitted",
+    "skipping": "no logits for prompt tokens that nothing is drawn after",
+    "fusion": "the whole step in one native call, and not some 900 torch operations",
+    "packing": "weights multiplied in their 4-bit form, and not as float32",
+    "certified-head": "a screen of the vocabulary with a proven bound, then the exact logits of what may still win",
+    "prefix": "pages of a common beginning are computed once and shared",
+    "speculation": "tokens guessed from the text so far and checked together, where the batch leaves room",
+}
+NEEDS = {"packing": "fusion", "certified-head": "packing"}  # a lever that works only where another one does
+
 
 @dataclass(frozen=True, slots=True)
 class Llama3Scaling:
@@ -51,6 +63,7 @@ class EngineConfig:
     max_running  requests decoded together
     max_waiting  requests queued beyond those; more are refused
     step_tok     tokens computed in one step, decode first, then prefill chunks
+    without      levers that are switched off, names from `LEVERS`
     """
 
     page_tok: int = 16
@@ -58,6 +71,7 @@ class EngineConfig:
     max_running: int = 32
     max_waiting: int = 256
     step_tok: int = 256
+    without: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         for name in ("page_tok", "kv_tok", "max_running", "step_tok"):
@@ -71,6 +85,14 @@ class EngineConfig:
                 "or a step full of decodes would leave no room for new prompts",
                 "config",
             )
+
+        if unknown := self.without - LEVERS.keys():
+            known = ", ".join(LEVERS)
+            raise EngineError(f"{min(unknown)!r} is no lever; there are {known}", "config")
+
+    def has(self, lever: str) -> bool:
+        """Whether `lever` works: neither it nor one that it needs is switched off."""
+        return lever not in self.without and (lever not in NEEDS or self.has(NEEDS[lever]))
 
     @property
     def pages(self) -> int:

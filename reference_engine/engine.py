@@ -4,14 +4,9 @@ import time
 from collections.abc import Sequence
 from typing import Protocol
 
-from torch import Tensor
-
 from reference_engine.config import EngineConfig
 from reference_engine.errors import RequestError
-from reference_engine.kv.table import KvTable
-from reference_engine.model.batch import batch_of
-from reference_engine.model.layers import Llama
-from reference_engine.model.load import Checkpoint
+from reference_engine.model.scores import Model, Scores
 from reference_engine.request import Delta, Finish, Request, TokenLogprob
 from reference_engine.sampling import draw, logprobs
 from reference_engine.schedule.plan import StepPlan
@@ -29,14 +24,9 @@ class Observer(Protocol):
 class Engine:
     """Submit requests, call `step` until `busy` is False."""
 
-    def __init__(
-        self, checkpoint: Checkpoint, config: EngineConfig, observers: Sequence[Observer] = (), keep: bool = False
-    ) -> None:
-        self.spec, self.config, self.observers = checkpoint.spec, config, tuple(observers)
-        self.weights_sha256 = checkpoint.sha256
+    def __init__(self, model: Model, config: EngineConfig, observers: Sequence[Observer] = ()) -> None:
+        self.model, self.spec, self.config, self.observers = model, model.spec, config, tuple(observers)
         self.context_tok = min(self.spec.context_tok, config.pages * config.page_tok)
-        self.model = Llama(checkpoint, self.context_tok, keep)
-        self.kv = KvTable(self.spec, config)
         self.scheduler = Scheduler(config)
 
     @property
@@ -61,8 +51,8 @@ class Engine:
         plan = self.scheduler.plan()
         if plan is None:
             return []
-        logits = self.model.forward(batch_of(plan, self.config.page_tok), self.kv)
-        deltas = self._commit(plan, logits)
+        wanted = [i for i, request in enumerate(plan.sampled) if not request.sampling.is_plain]
+        deltas = self._commit(plan, wanted, self.model.run(plan, wanted))
         for observer in self.observers:
             observer.stepped(plan, time.monotonic_ns() - started, self.scheduler)
         return deltas
@@ -72,12 +62,15 @@ class Engine:
         if request.finish is None:
             self._finish(request, why)
 
-    def _commit(self, plan: StepPlan, logits: Tensor) -> list[Delta]:
+    def _commit(self, plan: StepPlan, wanted: Sequence[int], scores: Scores) -> list[Delta]:
         """Record what was computed; hand each sampling request its token."""
         for segment in plan.segments:
             segment.request.computed += segment.count
-        tokens = draw(logits, plan.sampled)
-        reports = logprobs(logits, plan.sampled, tokens)
+        tokens, reports = list(scores.greedy), list[TokenLogprob | None]([None] * len(scores.greedy))
+        askers = [plan.sampled[i] for i in wanted]
+        drawn = draw(scores.logits, askers)
+        for i, token, report in zip(wanted, drawn, logprobs(scores.logits, askers, drawn), strict=True):
+            tokens[i], reports[i] = token, report
         return [self._append(*each) for each in zip(plan.sampled, tokens, reports, strict=True)]
 
     def _append(self, request: Request, token: int, report: TokenLogprob | None) -> Delta:

@@ -20,6 +20,11 @@ class Sampling:
     logprobs: int | None = None
     ignore_eos: bool = False
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether the best token is all that is asked for, so that no logits need to be looked at."""
+        return self.temperature == 0 and self.logprobs is None
+
 
 @dataclass(frozen=True, slots=True)
 class TokenLogprob:

@@ -31,6 +31,11 @@ class KvTable:
         for table, fresh in ((self._keys[layer], keys), (self._values[layer], values)):
             table.view(-1, self.heads, self.head_dim).index_copy_(0, slots, fresh)
 
+    def copy(self, source: int, target: int) -> None:
+        """Make page `target` a copy of page `source`, in every layer."""
+        for table in (*self._keys, *self._values):
+            table[target] = table[source]
+
     def gather(self, layer: int, pages: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values of `pages` (batch, n), each (batch, kv_heads, n * page_tok, head_dim)."""
         keys, values = (table[layer].index_select(0, pages.view(-1)) for table in (self._keys, self._values))

@@ -23,7 +23,8 @@ class Group:
 @dataclass(frozen=True, slots=True)
 class Batch:
     """`ids`, `positions`, `slots` (tokens,): what is computed, where in its text, where its keys go. `logit_rows` (s,):
-    the rows that need logits."""
+    the rows
+    that are followed by the choice of a token."""
 
     ids: Tensor
     positions: Tensor
@@ -39,11 +40,10 @@ def batch_of(plan: StepPlan, page_tok: int) -> Batch:
     for segment in plan.segments:
         alike[_shape(segment, page_tok)].append((len(ids), segment))
         span = range(segment.start, segment.start + segment.count)
-        ids += segment.request.tokens[span.start : span.stop]
+        ids += segment.tokens
         positions += span
         slots += [segment.request.pages[at // page_tok] * page_tok + at % page_tok for at in span]
-        if segment.samples:
-            logit_rows.append(len(ids) - 1)
+        logit_rows += range(len(ids) - segment.choices, len(ids))
     groups = tuple(_group(members, page_tok) for members in alike.values())
     return Batch(_longs(ids), _longs(positions), _longs(slots), _longs(logit_rows), groups)
 

@@ -1,16 +1,20 @@
 """Llama over a flat batch of tokens from many requests, with projections that share an input fused into one."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn.functional import linear, rms_norm, silu
 
+from reference_engine.config import EngineConfig
 from reference_engine.kv.table import KvTable
 from reference_engine.model.attention import paged_attention
-from reference_engine.model.batch import Batch
+from reference_engine.model.batch import Batch, batch_of
 from reference_engine.model.load import Checkpoint
 from reference_engine.model.rope import rope_table
+from reference_engine.model.scores import Scores
+from reference_engine.schedule.plan import StepPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,35 +44,44 @@ class Llama:
     """The model as it serves. Takes its tensors out of the checkpoint as it fuses them, so that no weight is held
     twice; `keep` leaves the checkpoint whole (tests compare it with the oracle)."""
 
-    def __init__(self, checkpoint: Checkpoint, positions_tok: int, keep: bool = False) -> None:
+    def __init__(self, checkpoint: Checkpoint, config: EngineConfig, keep: bool = False) -> None:
         tensors = dict(checkpoint.tensors) if keep else checkpoint.tensors
-        self.spec = checkpoint.spec
+        self.spec, self.weights_sha256, self._config = checkpoint.spec, checkpoint.sha256, config
+        self.kv = KvTable(checkpoint.spec, config)
         self.layers = [_layer(tensors, f"model.layers.{i}.") for i in range(self.spec.layers)]
         self.embedding = tensors["model.embed_tokens.weight"]
         self.head = self.embedding if self.spec.tied else tensors["lm_head.weight"]
         self.norm = tensors["model.norm.weight"]
-        self.cos, self.sin = rope_table(checkpoint, positions_tok)
+        self.cos, self.sin = rope_table(checkpoint, min(self.spec.context_tok, config.pages * config.page_tok))
 
     @torch.inference_mode()
-    def forward(self, batch: Batch, kv: KvTable) -> Tensor:
-        """(rows that sample, vocab) float32 logits; keys and values of every row are left in `kv`."""
+    def run(self, plan: StepPlan, wanted: Sequence[int]) -> Scores:
+        """See `Model.run`."""
+        for source, target in plan.copies:
+            self.kv.copy(source, target)
+        logits = self.forward(batch_of(plan, self._config.page_tok))
+        return Scores(logits.argmax(-1).tolist(), logits[list(wanted)])
+
+    @torch.inference_mode()
+    def forward(self, batch: Batch) -> Tensor:
+        """(rows before a choice, vocab) float32 logits; keys and values of every row are left in the cache."""
         x = self.embedding[batch.ids]
         turn = self.cos[batch.positions], self.sin[batch.positions]
         for i, layer in enumerate(self.layers):
-            x = x + self._attention(layer, i, x, turn, batch, kv)
+            x = x + self._attention(layer, i, x, turn, batch)
             x = x + self._mlp(layer, x)
+        if not self._config.has("skipping"):
+            return linear(self._normed(x, self.norm), self.head)[batch.logit_rows]
         return linear(self._normed(x[batch.logit_rows], self.norm), self.head)
 
-    def _attention(
-        self, layer: Layer, i: int, x: Tensor, turn: tuple[Tensor, Tensor], batch: Batch, kv: KvTable
-    ) -> Tensor:
+    def _attention(self, layer: Layer, i: int, x: Tensor, turn: tuple[Tensor, Tensor], batch: Batch) -> Tensor:
         spec = self.spec
         qkv = layer.qkv(self._normed(x, layer.attention_norm)).view(len(x), -1, spec.head_dim)
         turned, values = torch.split(qkv, [spec.heads + spec.kv_heads, spec.kv_heads], dim=1)
         turned = turned * turn[0] + turned.roll(spec.head_dim // 2, -1) * turn[1]
         queries, keys = torch.split(turned, [spec.heads, spec.kv_heads], dim=1)
-        kv.write(i, batch.slots, keys, values)
-        return layer.out(paged_attention(queries, i, batch, kv).view(len(x), -1))
+        self.kv.write(i, batch.slots, keys, values)
+        return layer.out(paged_attention(queries, i, batch, self.kv).view(len(x), -1))
 
     def _mlp(self, layer: Layer, x: Tensor) -> Tensor:
         gate, up = layer.gate_up(self._normed(x, layer.mlp_norm)).chunk(2, dim=-1)

@@ -18,6 +18,7 @@ import uvicorn
 from reference_engine.config import EngineConfig
 from reference_engine.engine import Engine, Observer
 from reference_engine.errors import EngineError
+from reference_engine.model.layers import Llama
 from reference_engine.model.load import load
 from reference_engine.model.tokenizer import load_tokenizer
 from reference_engine.server.app import build_app
@@ -93,7 +94,7 @@ def _load(plan: ServePlan, listening: socket.socket) -> tuple[Service, dict[str,
     if plan.request_log is not None:
         observers.append(_open_log(plan.request_log))
     bridge = Bridge(lambda: _build(plan, observers))
-    engine, weights_sha256 = bridge.engine, bridge.engine.weights_sha256
+    engine, weights_sha256 = bridge.engine, bridge.engine.model.weights_sha256
     tokenizer = load_tokenizer(plan.weights, weights_sha256)
     service = Service(plan.name, weights_sha256, int(time.time()), bridge, tokenizer, metrics)
     print(f"{plan.name} loaded in {time.monotonic() - started:.1f} s", file=sys.stderr, flush=True)
@@ -112,7 +113,7 @@ def _load(plan: ServePlan, listening: socket.socket) -> tuple[Service, dict[str,
 def _build(plan: ServePlan, observers: list[Observer]) -> Engine:
     if plan.threads is not None:
         torch.set_num_threads(plan.threads)
-    return Engine(load(plan.weights), plan.config, observers)
+    return Engine(Llama(load(plan.weights), plan.config), plan.config, observers)
 
 
 def _open_log(file: Path) -> RequestLog:

@@ -16,6 +16,7 @@ import torch
 from reference_engine.config import EngineConfig, Llama3Scaling, ModelSpec
 from reference_engine.engine import Engine
 from reference_engine.model.export import export
+from reference_engine.model.layers import Llama
 from reference_engine.model.load import Checkpoint, load
 from reference_engine.model.pull import console_progress, pull
 from reference_engine.model.spec import expected_shapes
@@ -110,7 +111,8 @@ def engine_of() -> Callable[..., Engine]:
     """Engine over a checkpoint that stays whole; keyword arguments change the config."""
 
     def build(checkpoint: Checkpoint, **config: Any) -> Engine:
-        return Engine(checkpoint, EngineConfig(**({"kv_tok": 1024} | config)), keep=True)
+        limits = EngineConfig(**({"kv_tok": 1024} | config))
+        return Engine(Llama(checkpoint, limits, keep=True), limits)
 
     return build
 

@@ -9,7 +9,6 @@ import torch
 
 from reference_engine.config import Llama3Scaling
 from reference_engine.engine import Engine
-from reference_engine.model.batch import batch_of
 from reference_engine.model.dense import dense_logits, top2_margin
 from reference_engine.model.export import export
 from reference_engine.model.load import Checkpoint
@@ -38,9 +37,10 @@ def paged_logits(engine: Engine, requests: list[Request]) -> dict[str, torch.Ten
     while engine.busy:
         plan = engine.scheduler.plan()
         assert plan is not None
-        logits = engine.model.forward(batch_of(plan, engine.config.page_tok), engine.kv)
-        last |= dict(zip((request.id for request in plan.sampled), logits, strict=True))
-        engine._commit(plan, logits)
+        everyone = list(range(len(plan.sampled)))
+        scores = engine.model.run(plan, everyone)
+        last |= dict(zip((request.id for request in plan.sampled), scores.logits, strict=True))
+        engine._commit(plan, everyone, scores)
     return last
 
 

@@ -12,6 +12,7 @@ from reference_engine.engine import Engine
 from reference_engine.model.chat import render_chat
 from reference_engine.model.dense import dense_logits, top2_margin
 from reference_engine.model.export import export
+from reference_engine.model.layers import Llama
 from reference_engine.model.load import Checkpoint
 from reference_engine.model.tokenizer import Tokenizer
 from reference_engine.request import Request, Sampling
@@ -67,7 +68,8 @@ def test_the_oracle_agrees_with_transformers_on_logits(
 
 def engine_tokens(checkpoint: Checkpoint, tokenizer: Tokenizer, prompts: dict[str, list[int]]) -> dict[str, list[int]]:
     """All prompts at once through continuous batching, with the answer's own end."""
-    engine = Engine(checkpoint, EngineConfig(max_running=24), keep=True)
+    config = EngineConfig(max_running=24)
+    engine = Engine(Llama(checkpoint, config, keep=True), config)
     requests = [
         Request(name, len(ids), list(ids), Sampling(NEW_TOK), TextStream(tokenizer.decode))
         for name, ids in prompts.items()
