@@ -37,6 +37,10 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--max-waiting", type=int, default=256, help="requests queued beyond those (default 256)")
     serve.add_argument("--kv-tokens", type=int, default=16_384, help="tokens of KV cache in all (default 16384)")
     serve.add_argument("--step-tokens", type=int, default=256, help="tokens computed in one step (default 256)")
+    serve.add_argument(
+        "--kernels", choices=("auto", "avx512", "avx2", "portable", "torch"), default="auto",
+        help="native code for which processors, or none (default: the best that runs here)",
+    )  # fmt: skip
     serve.add_argument("--threads", type=int, help="CPU threads (default: all cores)")
     serve.add_argument(
         "--without",
@@ -86,6 +90,7 @@ def _serve(args: argparse.Namespace) -> None:
             host=args.host,
             port=args.port,
             config=config,
+            kernels=args.kernels,
             threads=args.threads,
             request_log=args.request_log,
             exit_with_parent=args.exit_with_parent,

@@ -50,30 +50,50 @@ class GgufFile:
             raise ModelError(f"{path} is damaged: its header does not read ({err})", "model-damaged") from err
         self._check_size()
 
-    def floats(self, name: str) -> NDArray[np.float32]:
-        """Tensor `name`, dequantised to float32. raises: ModelError for a format that gguf cannot read."""
-        from gguf import GGMLQuantizationType, quants
+    def kind(self, name: str) -> str:
+        """The format of tensor `name`, as ggml calls it."""
+        from gguf import GGMLQuantizationType
+
+        return str(GGMLQuantizationType(self.tensors[name].kind).name)
+
+    def raw(self, name: str) -> NDArray[np.uint8]:
+        """Tensor `name` as it lies in the file: (rows, blocks, bytes of a block)."""
+        from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
 
         tensor = self.tensors[name]
-        raw = np.frombuffer(self._data, np.uint8, tensor.n_bytes, tensor.start)
-        kind = GGMLQuantizationType(tensor.kind).name
-        if kind in PLAIN:
-            return raw.view(PLAIN[kind]).astype(np.float32).reshape(tensor.shape)
-        quant = getattr(quants, kind, None)
-        if quant is None:
-            raise ModelError(f"{self.path}: tensor {name} is {kind}, which is not read", "model-unsupported")
-        quant.init_grid()
-        blocks = raw.reshape(-1, quant.type_size)
-        floats = np.empty((len(blocks), quant.block_size), np.float32)
-        # in strides that fit the cache; gguf's own loop takes 16 rows at a time, which Python's overhead then dominates
-        for at in range(0, len(blocks), STRIDE_BLOCKS):
-            floats[at : at + STRIDE_BLOCKS] = quant.dequantize_blocks(blocks[at : at + STRIDE_BLOCKS])
-        return floats.reshape(tensor.shape)
+        block_bytes = GGML_QUANT_SIZES[GGMLQuantizationType(tensor.kind)][1]
+        flat = np.frombuffer(self._data, np.uint8, tensor.n_bytes, tensor.start)
+        return flat.reshape(*tensor.shape[:-1], -1, block_bytes)
+
+    def floats(self, name: str) -> NDArray[np.float32]:
+        """Tensor `name`, dequantised to float32. raises: ModelError for a format that gguf cannot read."""
+        try:
+            return dequantised(self.kind(name), self.raw(name)).reshape(self.tensors[name].shape)
+        except KeyError as err:
+            raise ModelError(
+                f"{self.path}: tensor {name} is {self.kind(name)}, which is not read", "model-unsupported"
+            ) from err
 
     def _check_size(self) -> None:
         for name, tensor in self.tensors.items():
             if tensor.start + tensor.n_bytes > len(self._data):
                 raise ModelError(f"{self.path} is cut short: tensor {name} ends past the file", "model-damaged")
+
+
+def dequantised(kind: str, raw: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """`raw` (rows, blocks, bytes) as float32 (rows, inputs). raises: KeyError for a format that gguf cannot read."""
+    from gguf import quants
+
+    if kind in PLAIN:
+        return raw.reshape(len(raw), -1).view(PLAIN[kind]).astype(np.float32)
+    quant = vars(quants)[kind]
+    quant.init_grid()
+    blocks = raw.reshape(-1, quant.type_size)
+    floats = np.empty((len(blocks), quant.block_size), np.float32)
+    # in strides that fit the cache; gguf's own loop takes 16 rows at a time, which Python's overhead then dominates
+    for at in range(0, len(blocks), STRIDE_BLOCKS):
+        floats[at : at + STRIDE_BLOCKS] = quant.dequantize_blocks(blocks[at : at + STRIDE_BLOCKS])
+    return floats.reshape(len(raw), -1)
 
 
 class _Header:

@@ -6,12 +6,14 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from reference_engine.config import ModelSpec
 from reference_engine.errors import ModelError
-from reference_engine.model.gguf import GgufFile
+from reference_engine.model.gguf import GgufFile, dequantised
 from reference_engine.model.pull import DEFAULT, cache_dir, digest, is_intact
 from reference_engine.model.spec import expected_shapes, spec_from_gguf, spec_from_hf
 
@@ -31,12 +33,21 @@ GGUF_TOP_NAMES = {
     "output_norm.weight": "model.norm.weight",
     "output.weight": "lm_head.weight",
 }
+KEPT = frozenset({"Q4_0", "Q4_1", "Q8_0"})
 GGUF_ROPE_FACTORS = "rope_freqs.weight"
 
 
 @dataclass(frozen=True, slots=True)
+class Blocks:
+    """A quantised matrix as it lies in a GGUF: `raw` (outputs, blocks of 32 inputs, bytes), `kind` Q4_0, Q4_1, Q8_0."""
+
+    kind: str
+    raw: NDArray[np.uint8] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A model as read: float32 tensors under their Hugging Face names.
+    """A model as read: float32 tensors under their Hugging Face names; `blocks` instead for those left quantised.
 
     `rope_factors` (head_dim/2,) divide the rotary frequencies; only some GGUF files carry them.
     """
@@ -46,10 +57,16 @@ class Checkpoint:
     tensors: dict[str, Tensor] = field(repr=False)
     rope_factors: Tensor | None
     sha256: str
+    blocks: dict[str, Blocks] = field(default_factory=dict, repr=False)
+
+    def floats(self, name: str) -> Tensor:
+        """Tensor `name` in float32, dequantised if it lies in blocks."""
+        block = self.blocks.get(name)
+        return self.tensors[name] if block is None else torch.from_numpy(dequantised(block.kind, block.raw))
 
 
-def load(path: Path) -> Checkpoint:
-    """The weights at `path`, a folder or a GGUF, all float32.
+def load(path: Path, keep_blocks: bool = False) -> Checkpoint:
+    """The weights at `path`, a folder or a GGUF, in float32; `keep_blocks` leaves what is in 4 or 8 bits as it is.
 
     raises: ModelError (model-missing, model-damaged, model-unsupported).
     """
@@ -57,7 +74,7 @@ def load(path: Path) -> Checkpoint:
         return _load_hf(path)
     if not path.is_file():
         raise ModelError(f"no model at {path}: neither a folder nor a file", "model-missing")
-    return _load_gguf(path)
+    return _load_gguf(path, keep_blocks)
 
 
 def weights_sha256(path: Path) -> str:
@@ -71,7 +88,7 @@ def weights_sha256(path: Path) -> str:
     return sha256(lines.encode()).hexdigest()
 
 
-def _load_gguf(path: Path) -> Checkpoint:
+def _load_gguf(path: Path, keep_blocks: bool) -> Checkpoint:
     gguf = GgufFile(path)
     tied = "output.weight" not in gguf.tensors
     spec = spec_from_gguf(gguf.metadata, tied, str(path))
@@ -84,10 +101,18 @@ def _load_gguf(path: Path) -> Checkpoint:
     def read(name: str) -> tuple[str, Tensor]:
         return names[name] or name, _unpermuted(name, torch.from_numpy(gguf.floats(name)), spec)
 
+    kept = {name: gguf.kind(name) for name in names if keep_blocks and gguf.kind(name) in KEPT}
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        tensors = dict(pool.map(read, names))
+        tensors = dict(pool.map(read, names.keys() - kept.keys()))
+    blocks = {names[name] or name: _blocks(gguf, name, kind, spec) for name, kind in kept.items()}
     factors = torch.from_numpy(gguf.floats(GGUF_ROPE_FACTORS)) if GGUF_ROPE_FACTORS in gguf.tensors else None
-    return Checkpoint(path, spec, tensors, factors, weights_sha256(path))
+    return Checkpoint(path, spec, tensors, factors, weights_sha256(path), blocks)
+
+
+def _blocks(gguf: GgufFile, name: str, kind: str, spec: ModelSpec) -> Blocks:
+    raw = gguf.raw(name)
+    order = _unpermuted(name, torch.arange(len(raw)), spec).numpy()
+    return Blocks(kind, raw[order] if name.split(".")[-2] in ("attn_q", "attn_k") else raw)
 
 
 def _hf_name(name: str) -> str | None:

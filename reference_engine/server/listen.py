@@ -12,14 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 import uvicorn
 
 from reference_engine.config import EngineConfig
 from reference_engine.engine import Engine, Observer
 from reference_engine.errors import EngineError
-from reference_engine.model.layers import Llama
-from reference_engine.model.load import load
+from reference_engine.kernels.choose import open_model
 from reference_engine.model.tokenizer import load_tokenizer
 from reference_engine.server.app import build_app
 from reference_engine.server.bridge import Bridge
@@ -39,6 +37,7 @@ class ServePlan:
     host: str
     port: int
     config: EngineConfig
+    kernels: str
     threads: int | None
     request_log: Path | None
     exit_with_parent: bool
@@ -111,9 +110,7 @@ def _load(plan: ServePlan, listening: socket.socket) -> tuple[Service, dict[str,
 
 
 def _build(plan: ServePlan, observers: list[Observer]) -> Engine:
-    if plan.threads is not None:
-        torch.set_num_threads(plan.threads)
-    return Engine(Llama(load(plan.weights), plan.config), plan.config, observers)
+    return Engine(open_model(plan.weights, plan.config, plan.kernels, plan.threads), plan.config, observers)
 
 
 def _open_log(file: Path) -> RequestLog:

@@ -1,0 +1,52 @@
+"""Which model runs the weights: the native step for this processor, or the same by torch operations."""
+
+import sys
+from pathlib import Path
+
+import torch
+
+from reference_engine.config import EngineConfig
+from reference_engine.errors import EngineError
+from reference_engine.kernels import build, native
+from reference_engine.model.layers import Llama
+from reference_engine.model.load import Checkpoint, load
+from reference_engine.model.scores import Model
+
+KERNELS = ("auto", *build.KINDS, "torch")
+
+
+def open_model(path: Path, config: EngineConfig, kernels: str = "auto", threads: int | None = None) -> Model:
+    """The model at `path`, ready to run. With `auto`, what cannot run natively runs by torch, and stderr says why.
+
+    raises: ModelError; EngineError when the kernels asked for cannot be had.
+    """
+    if threads is not None:
+        torch.set_num_threads(threads)
+    if kernels == "torch" or not config.has("fusion"):
+        return Llama(load(path), config)
+    checkpoint = load(path, keep_blocks=True)
+    missing = native.why_not(checkpoint.spec, config)
+    try:
+        if missing is None:
+            return native.NativeModel(checkpoint, config, _kind(kernels), threads)
+    except build.NoCompiler as err:
+        missing = str(err)
+    if kernels != "auto":
+        raise EngineError(f"the {kernels} kernels cannot run this: {missing}", "config")
+    print(_note(missing), file=sys.stderr, flush=True)
+    return Llama(_floats(checkpoint), config)
+
+
+def _kind(kernels: str) -> str:
+    return build.kinds_here()[0] if kernels == "auto" else kernels
+
+
+def _note(why: str) -> str:
+    return f"note: torch operations do the work, 4 to 14 times slower than the native step: {why}"
+
+
+def _floats(checkpoint: Checkpoint) -> Checkpoint:
+    for name in tuple(checkpoint.blocks):
+        checkpoint.tensors[name] = checkpoint.floats(name)
+        del checkpoint.blocks[name]
+    return checkpoint
