@@ -37,6 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--max-waiting", type=int, default=256, help="requests queued beyond those (default 256)")
     serve.add_argument("--kv-tokens", type=int, default=16_384, help="tokens of KV cache in all (default 16384)")
     serve.add_argument("--step-tokens", type=int, default=256, help="tokens computed in one step (default 256)")
+    serve.add_argument("--draft-tokens", type=int, default=4, help="tokens guessed ahead at most (default 4, 0: none)")
     serve.add_argument("--threads", type=int, help="CPU threads (default: all cores)")
     serve.add_argument(
         "--without",
@@ -72,6 +73,7 @@ def _serve(args: argparse.Namespace) -> None:
         max_running=args.max_running,
         max_waiting=args.max_waiting,
         step_tok=args.step_tokens,
+        draft_tok=args.draft_tokens,
         without=frozenset(args.without),
     )
     if args.threads is not None and args.threads < 1:
