@@ -45,9 +45,6 @@ class PrefixCache:
         self._starts: dict[tuple[bytes, int], dict[int, Entry]] = {}  # by parent and first token: entries by page
         pool.evicted = self._forget
 
-    def __len__(self) -> int:
-        return len(self._entries)
-
     def extend(self, chain: list[bytes], tokens: Sequence[int]) -> None:
         """Append to `chain` the digest of each further full page of `tokens`."""
         for at in range(len(chain), len(tokens) // self._page_tok):
