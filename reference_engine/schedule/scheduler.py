@@ -109,13 +109,11 @@ class Scheduler:
         self._put(Segment(request, request.computed, 1 + len(drafts), True, drafts))
         return len(drafts)
 
-    def _plan_more(self, request: Request) -> bool:
-        """As much of a request as budget and pages allow; False when that is nothing."""
+    def _plan_more(self, request: Request) -> None:
+        """As much of a request as the budget allows; it has had pages for all its tokens since it was admitted."""
         tokens = min(request.remaining_tok, self._budget)
-        if not tokens or request not in self.running or not self._reserve(request, request.computed + tokens):
-            return False
-        self._put(Segment(request, request.computed, tokens, tokens == request.remaining_tok))
-        return True
+        if tokens and request in self.running:  # it may be preempted by now
+            self._put(Segment(request, request.computed, tokens, tokens == request.remaining_tok))
 
     def _put(self, segment: Segment) -> None:
         self._planned[segment.request] = segment
@@ -143,8 +141,7 @@ class Scheduler:
         return True
 
     def _preempt(self, request: Request) -> None:
-        if (segment := self._planned.pop(request, None)) is not None:
-            self._budget += segment.count
+        """Only those that decode ask for pages, in order of admission: whoever is preempted is not in the plan yet."""
         self.ledger.give_up(request)
         request.computed = 0
         request.preempted += 1

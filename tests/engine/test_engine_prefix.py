@@ -149,6 +149,26 @@ def test_a_second_request_computes_what_is_new(first: list[int], then: list[int]
     assert request.tokens == plainly(then, max_tok=6).tokens
 
 
+def test_a_page_is_not_evicted_in_the_step_that_copies_it() -> None:
+    """8 pages: 2 kept, of which the second request shares one and copies one; the third needs that and all others."""
+    engine = paged_engine(page_tok=4, kv_tok=32, draft_tok=0)
+    ask(engine, TEXT[:8], max_tok=1)
+    copying, large = paged_request(TEXT[:6], "b", max_tok=2), paged_request([3] * 23, "c", max_tok=1)
+    for request in (copying, large):
+        engine.submit(request)
+    engine.step()
+    assert (copying.prefix_tok, list(engine.scheduler.running)) == (5, [copying])
+    drain(engine)
+    assert large.finish == "length"
+
+
+def test_a_copy_that_would_take_the_last_page_is_left_out() -> None:
+    engine = paged_engine(page_tok=4, kv_tok=12, draft_tok=0)
+    ask(engine, [0, 0, 0, 0, 1, 1, 1, 1, 2], max_tok=1)
+    (request,) = ask(engine, [0, 0, 0, 0, 1, 1, 2, 2, 2], max_tok=3)
+    assert (request.prefix_tok, request.finish) == (4, "length")
+
+
 def test_the_next_turn_of_a_chat_finds_the_answer_too() -> None:
     engine = paged_engine(page_tok=4, kv_tok=400)
     (first,) = ask(engine, TEXT[:7], max_tok=11)
