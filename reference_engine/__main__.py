@@ -41,6 +41,7 @@ def _parser() -> argparse.ArgumentParser:
         "--kernels", choices=("auto", "avx512", "avx2", "portable", "torch"), default="auto",
         help="native code for which processors, or none (default: the best that runs here)",
     )  # fmt: skip
+    serve.add_argument("--draft-tokens", type=int, default=4, help="tokens guessed ahead at most (default 4, 0: none)")
     serve.add_argument("--threads", type=int, help="CPU threads (default: all cores)")
     serve.add_argument(
         "--without",
@@ -76,6 +77,7 @@ def _serve(args: argparse.Namespace) -> None:
         max_running=args.max_running,
         max_waiting=args.max_waiting,
         step_tok=args.step_tokens,
+        draft_tok=args.draft_tokens,
         without=frozenset(args.without),
     )
     if args.threads is not None and args.threads < 1:

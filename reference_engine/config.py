@@ -63,6 +63,8 @@ class EngineConfig:
     max_running  requests decoded together
     max_waiting  requests queued beyond those; more are refused
     step_tok     tokens computed in one step, decode first, then prefill chunks
+    draft_tok    tokens guessed ahead at most for one request; 0 for none
+    draft_rows   rows of a step that decodes, guesses included, up to which tokens are guessed
     without      levers that are switched off, names from `LEVERS`
     """
 
@@ -71,21 +73,23 @@ class EngineConfig:
     max_running: int = 32
     max_waiting: int = 256
     step_tok: int = 256
+    draft_tok: int = 4
+    draft_rows: int = 8
     without: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         for name in ("page_tok", "kv_tok", "max_running", "step_tok"):
             if getattr(self, name) < 1:
                 raise EngineError(f"{name} is {getattr(self, name)}; it must be at least 1", "config")
-        if self.max_waiting < 0:
-            raise EngineError(f"max_waiting is {self.max_waiting}; it must be at least 0", "config")
+        for name in ("max_waiting", "draft_tok", "draft_rows"):
+            if getattr(self, name) < 0:
+                raise EngineError(f"{name} is {getattr(self, name)}; it must be at least 0", "config")
         if self.step_tok <= self.max_running:
             raise EngineError(
                 f"step_tok ({self.step_tok}) must exceed max_running ({self.max_running}), "
                 "or a step full of decodes would leave no room for new prompts",
                 "config",
             )
-
         if unknown := self.without - LEVERS.keys():
             known = ", ".join(LEVERS)
             raise EngineError(f"{min(unknown)!r} is no lever; there are {known}", "config")

@@ -1,15 +1,17 @@
 """The engine: requests in, tokens out, one step at a time. Single-threaded; `server.bridge` gives it a thread."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
+
+from torch import Tensor
 
 from reference_engine.config import EngineConfig
 from reference_engine.errors import RequestError
 from reference_engine.model.scores import Model, Scores
 from reference_engine.request import Delta, Finish, Request, TokenLogprob
 from reference_engine.sampling import draw, logprobs
-from reference_engine.schedule.plan import StepPlan
+from reference_engine.schedule.plan import Segment, StepPlan
 from reference_engine.schedule.scheduler import Scheduler
 
 
@@ -51,27 +53,57 @@ class Engine:
         plan = self.scheduler.plan()
         if plan is None:
             return []
-        wanted = [i for i, request in enumerate(plan.sampled) if not request.sampling.is_plain]
+        wanted = _wanted(plan)
         deltas = self._commit(plan, wanted, self.model.run(plan, wanted))
         for observer in self.observers:
             observer.stepped(plan, time.monotonic_ns() - started, self.scheduler)
+        self._check_when_idle()
         return deltas
 
     def cancel(self, request: Request, why: Finish = "cancelled") -> None:
         """Drop a request and free its pages; one that has ended already stays as it is."""
         if request.finish is None:
             self._finish(request, why)
+            self._check_when_idle()
+
+    def _check_when_idle(self) -> None:
+        """raises: RuntimeError when pages went astray. Only with nothing to do: then it costs nobody time."""
+        if not self.busy:
+            self.scheduler.check_integrity()
 
     def _commit(self, plan: StepPlan, wanted: Sequence[int], scores: Scores) -> list[Delta]:
-        """Record what was computed; hand each sampling request its token."""
+        """Record what was computed, and give each sampling request its tokens."""
+        deltas, row = list[Delta](), 0
+        logits = {at: scores.logits[i : i + 1] for i, at in enumerate(wanted)}
         for segment in plan.segments:
-            segment.request.computed += segment.count
-        tokens, reports = list(scores.greedy), list[TokenLogprob | None]([None] * len(scores.greedy))
-        askers = [plan.sampled[i] for i in wanted]
-        drawn = draw(scores.logits, askers)
-        for i, token, report in zip(wanted, drawn, logprobs(scores.logits, askers, drawn), strict=True):
-            tokens[i], reports[i] = token, report
-        return [self._append(*each) for each in zip(plan.sampled, tokens, reports, strict=True)]
+            if segment.samples:
+                deltas += self._choose(segment, row, scores.greedy, logits)
+                row += segment.choices
+            else:
+                segment.request.computed += segment.count
+                self.scheduler.committed(segment, 0)
+        return deltas
+
+    def _choose(
+        self, segment: Segment, row: int, greedy: Sequence[int], logits: Mapping[int, Tensor]
+    ) -> Sequence[Delta]:
+        """Choose a token after each of the segment's rows in turn, until one is not what was guessed or is the last.
+
+        A choice may depend on the tokens before it, so each is appended before the next row is looked at. The rows
+        after a wrong guess were computed from it and are forgotten: `computed` does not count them, and they are
+        overwritten.
+        """
+        request, deltas = segment.request, list[Delta]()
+        for at, guess in enumerate((*segment.drafts, None), row):
+            token, report = _drawn(request, logits[at]) if at in logits else (greedy[at], None)
+            deltas.append(self._append(request, token, report))
+            if token != guess or deltas[-1].finish:
+                break
+        request.computed = len(request.tokens) - 1
+        self.scheduler.committed(segment, len(deltas))
+        if deltas[-1].finish:
+            self._finish(request, deltas[-1].finish)
+        return deltas
 
     def _append(self, request: Request, token: int, report: TokenLogprob | None) -> Delta:
         request.tokens.append(token)
@@ -87,8 +119,6 @@ class Engine:
         if finish and not request.text.stopped:
             text += request.text.flush()
             finish = "stop" if request.text.stopped else finish
-        if finish:
-            self._finish(request, finish)
         return Delta(request.id, token, text, report, finish)
 
     def _finish(self, request: Request, why: Finish) -> None:
@@ -96,3 +126,19 @@ class Engine:
         self.scheduler.finish(request, why)
         for observer in self.observers:
             observer.finished(request)
+
+
+def _wanted(plan: StepPlan) -> list[int]:
+    """The rows before a choice whose logits are looked at: all of the requests that want more than the best token."""
+    wanted, row = list[int](), 0
+    for segment in plan.segments:
+        if segment.samples and not segment.request.sampling.is_plain:
+            wanted += range(row, row + segment.choices)
+        row += segment.choices
+    return wanted
+
+
+def _drawn(request: Request, logits: Tensor) -> tuple[int, TokenLogprob | None]:
+    """The request's next token from `logits` (1, vocab), and its log-probability if that is asked for."""
+    tokens = draw(logits, [request])
+    return tokens[0], logprobs(logits, [request], tokens)[0]

@@ -4,6 +4,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Literal
 
+from reference_engine.speculate import PromptLookup
 from reference_engine.text import TextStream
 
 Finish = Literal["stop", "length", "cancelled", "failed"]
@@ -50,19 +51,28 @@ class Delta:
 @dataclass(slots=True, eq=False)
 class Request:
     """The engine's own record of a request. `tokens` is the prompt, then the answer; the first `computed` of them have
-    their keys and values in `pages`. Times are ns of the monotonic clock."""
+    their keys and values in `pages`. Times are ns of the monotonic clock.
+
+    `client` is whom the queue is fair to. `prefix_tok`: prompt tokens that were in the cache when it was admitted.
+    `chain`: digests of the full pages of `tokens`; the first `filed` of its pages are offered to other requests.
+    """
 
     id: str
     prompt_tok: int
     tokens: list[int]
     sampling: Sampling
     text: TextStream
+    client: str = ""
     received_ns: int = field(default_factory=time.monotonic_ns)
     first_ns: int | None = None
     finished_ns: int | None = None
     arrival: int = -1
     computed: int = 0
     pages: list[int] = field(default_factory=list)
+    chain: list[bytes] = field(default_factory=list)
+    filed: int = 0
+    prefix_tok: int = 0
+    lookup: PromptLookup | None = None
     preempted: int = 0
     finish: Finish | None = None
 

@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
@@ -11,6 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from reference_engine.request import Request
 from reference_engine.schedule.plan import StepPlan
 from reference_engine.schedule.scheduler import Scheduler
+from reference_engine.schedule.tally import Tally
 
 NS_PER_S = 1e9
 LATENCY_S = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 60, 120, 300)
@@ -30,11 +32,20 @@ class Metrics:
             "engine_generated_tokens", "Tokens generated, end-of-sequence included", registry=registry
         )
         self._computed = Counter("engine_computed_tokens", "Tokens run through the model", registry=registry)
+        self._skipped = Counter(
+            "engine_skipped_tokens", "Tokens that cost no step of their own, and why", ["reason"], registry=registry
+        )
+        self._drafted = Counter("engine_drafted_tokens", "Tokens guessed and checked", registry=registry)
+        self._accepted = Counter("engine_accepted_tokens", "Guesses that were right", registry=registry)
+        self._told = Tally()
         self._steps = Counter("engine_steps", "Engine steps", registry=registry)
         self._preempted = Gauge("engine_preemptions", "Preemptions by recompute since start", registry=registry)
         self._running = Gauge("engine_requests_running", "Requests in the batch", registry=registry)
         self._waiting = Gauge("engine_requests_waiting", "Requests in the queue", registry=registry)
         self._pages = Gauge("engine_kv_pages", "KV pages in all", registry=registry)
+        self._pages_kept = Gauge(
+            "engine_kv_pages_kept", "Free KV pages whose content may be wanted again", registry=registry
+        )
         self._pages_used = Gauge("engine_kv_pages_used", "KV pages held by requests", registry=registry)
         self._step_s = Histogram("engine_step_seconds", "Time of one step", buckets=LATENCY_S, registry=registry)
         self._step_tok = Histogram(
@@ -50,17 +61,27 @@ class Metrics:
     def stepped(self, plan: StepPlan, took_ns: int, scheduler: Scheduler) -> None:
         self._steps.inc()
         self._computed.inc(plan.tokens)
-        self._output.inc(len(plan.sampled))
+        self._count(scheduler.tally)
         self._step_s.observe(took_ns / NS_PER_S)
         self._step_tok.observe(plan.tokens)
         self._preempted.set(scheduler.preemptions)
         self.look(scheduler)
+
+    def _count(self, tally: Tally) -> None:
+        """Add what was done and spared since the last look."""
+        told, self._told = self._told, replace(tally)
+        self._output.inc(tally.generated_tok - told.generated_tok)
+        self._drafted.inc(tally.drafted_tok - told.drafted_tok)
+        self._accepted.inc(tally.accepted_tok - told.accepted_tok)
+        self._skipped.labels(reason="prefix").inc(tally.prefix_tok - told.prefix_tok)
+        self._skipped.labels(reason="draft").inc(tally.accepted_tok - told.accepted_tok)
 
     def look(self, scheduler: Scheduler) -> None:
         """Take the gauges from the scheduler as it stands."""
         self._running.set(len(scheduler.running))
         self._waiting.set(len(scheduler.waiting))
         self._pages.set(scheduler.pool.size)
+        self._pages_kept.set(scheduler.pool.kept)
         self._pages_used.set(scheduler.pool.size - scheduler.pool.free)
 
     def finished(self, request: Request) -> None:
@@ -101,6 +122,7 @@ class RequestLog:
             "finished_ns": request.finished_ns,
             "finished_unix_s": round(time.time(), 6),
             "preempted": request.preempted,
+            "cached_tokens": request.prefix_tok,
         }
         try:
             self._out.write(json.dumps(line) + "\n")

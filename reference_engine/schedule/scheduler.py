@@ -1,37 +1,46 @@
 """Continuous batching: who computes how much in the next step.
 
-Every request has `computed` tokens in the cache and chases `len(tokens)`; prefill, decode and recompute after a
-preemption are the same chase. (The idea is vLLM v1's.)
+Every request has `computed` tokens in the cache and chases `len(tokens)`; prefill, decode, drafts, a found prefix and
+recompute after a preemption are the same chase. (The idea is vLLM v1's.)
 """
 
-from collections import deque
 from itertools import count
 
 from reference_engine.config import EngineConfig
 from reference_engine.errors import RequestError
-from reference_engine.kv.pool import PagePool
+from reference_engine.kv.ledger import PageLedger
 from reference_engine.request import Finish, Request
 from reference_engine.schedule.plan import Segment, StepPlan
+from reference_engine.schedule.queue import FairQueue
+from reference_engine.schedule.tally import Tally
+from reference_engine.speculate import PromptLookup
 
 
 class Scheduler:
-    """Waiting and running requests and the pages they hold. First come, first served; nobody is overtaken.
+    """Waiting and running requests and the pages they hold. Clients take turns, a client's requests do not; nobody is
+    passed by a request that came to the head later.
 
-    `running` is in order of arrival. When pages run out, the youngest running request gives its own up and waits
-    at the head of the queue, to be computed again: the oldest always moves, so every request ends.
+    `running` is in order of admission. When pages run out, the request admitted last gives its own up and waits at the
+    head of the queue, to be computed again: the first always moves, so every request ends. A step that preempts admits
+    nobody.
     """
 
     def __init__(self, config: EngineConfig) -> None:
-        self.config, self.pool = config, PagePool(config.pages)
-        self.waiting: deque[Request] = deque()
-        self.running: list[Request] = []
+        self.config, self.ledger, self.tally = config, PageLedger(config), Tally()
+        self.pool = self.ledger.pool
+        self.waiting = FairQueue()
+        self.running: dict[Request, None] = {}
         self.preemptions = 0
         self._arrivals = count()
+        self._most_running = config.max_running if config.has("batching") else 1
+        self._grows, self._drafts = config.has("paging"), config.has("speculation") and config.draft_tok > 0
+        self._planned: dict[Request, Segment] = {}
+        self._budget = 0  # tokens that the step being planned may still compute
 
     def submit(self, request: Request) -> None:
         """Queue a request. raises: RequestError, 429 when the queue is full, 400 when it could never fit the cache."""
         most = request.prompt_tok + request.sampling.max_tok
-        if self._pages_for(most) > self.pool.size:
+        if self.ledger.pages_for(most) > self.pool.size:
             room = self.pool.size * self.config.page_tok
             raise RequestError(
                 f"prompt and answer may come to {most} tokens; this server's cache holds {room}",
@@ -40,83 +49,119 @@ class Scheduler:
         if len(self.waiting) + len(self.running) >= self.config.max_waiting + self.config.max_running:
             raise RequestError("the queue is full; try again later", "rate_limit_exceeded", 429)
         request.arrival = next(self._arrivals)
-        self.waiting.append(request)
+        self.waiting.push(request)
 
     def plan(self) -> StepPlan | None:
         """The next step, its pages already taken; None when there is nothing to do."""
-        budget, segments = self.config.step_tok, list[Segment]()
-        for request in self._decodes_first():
-            if request in self.running and (segment := self._segment(request, budget)):  # it may have been preempted
-                segments.append(segment)
-                budget -= segment.count
-        while budget and (fresh := self._admitted()) and (segment := self._segment(fresh, budget)):
-            segments.append(segment)
-            budget -= segment.count
-        kept = tuple(segment for segment in segments if segment.request in self.running)
-        return StepPlan(kept) if kept else None
+        self._planned, self._budget = {}, self.config.step_tok
+        preemptions = self.preemptions
+        decodes = [request for request in self.running if request.remaining_tok == 1]
+        chasing = [request for request in self.running if request.remaining_tok != 1]
+        spare = 0 if chasing or not self._drafts else self._spare_rows(len(decodes))
+        for request in decodes:
+            spare -= self._plan_decode(request, spare)
+        for request in chasing:
+            self._plan_more(request)
+        if self.preemptions == preemptions:
+            self._admit()
+        copies = self.ledger.closed()
+        return StepPlan(tuple(self._planned.values()), copies) if self._planned else None
+
+    def committed(self, segment: Segment, made: int) -> None:
+        """Count `made` new tokens of a segment's request, whose `computed` has been brought up to date."""
+        request, tally = segment.request, self.tally
+        self.ledger.file(request)
+        if not made:
+            return
+        tally.generated_tok += made
+        self.waiting.charge(request.client, output_tok=made)
+        if segment.drafts and request.lookup is not None:
+            request.lookup.learn(len(segment.drafts), made - 1)
+            tally.drafted_tok += len(segment.drafts)
+            tally.accepted_tok += made - 1
 
     def finish(self, request: Request, why: Finish) -> None:
         """Take a request out, wherever it stands, and free its pages. Doing so twice changes nothing."""
         if request.finish is not None:
             return
         request.finish = why
-        self._give_up_pages(request)
+        self.ledger.give_up(request)
         if request in self.running:
-            self.running.remove(request)
+            del self.running[request]
         else:
             self.waiting.remove(request)
+        if not self.running and not self.waiting:
+            self.waiting.rest()
 
-    def check(self) -> None:
-        """raises: RuntimeError unless the pages held by requests and the free ones are all pages there are."""
-        self.pool.check()
-        held = [page for request in (*self.running, *self.waiting) for page in request.pages]
-        if len(held) + self.pool.free != self.pool.size:
-            raise RuntimeError(f"{self.pool.size} pages, but {len(held)} held and {self.pool.free} free")
+    def check_integrity(self) -> None:
+        """raises: RuntimeError naming a page that is held by nobody known, lost, or offered as what it is not."""
+        self.ledger.check_integrity((*self.running, *self.waiting))
 
-    def _decodes_first(self) -> list[Request]:
-        return sorted(self.running, key=lambda request: request.remaining_tok != 1)  # stable: else by arrival
+    def _spare_rows(self, decodes: int) -> int:
+        """How many drafts this step has room for; one row is left for a prompt."""
+        return max(min(self.config.draft_rows, self.config.step_tok - 1) - decodes, 0)
 
-    def _segment(self, request: Request, budget: int) -> Segment | None:
-        """As much of the request as budget and pages allow; None when that is nothing."""
-        tokens = min(request.remaining_tok, budget)
-        if tokens == 0 or not self._reserve(request, request.computed + tokens):
-            return None
-        return Segment(request, request.computed, tokens, tokens == request.remaining_tok)
+    def _plan_decode(self, request: Request, spare: int) -> int:
+        """The next row of a request that decodes, and drafts where there is room; returns how many of them."""
+        if request not in self.running or not self._reserve(request, len(request.tokens)):  # may be preempted by now
+            return 0
+        drafts = self._guesses(request, spare) if spare > 0 else ()
+        self._put(Segment(request, request.computed, 1 + len(drafts), True, drafts))
+        return len(drafts)
+
+    def _plan_more(self, request: Request) -> None:
+        """As much of a request as the budget allows; it has had pages for all its tokens since it was admitted."""
+        tokens = min(request.remaining_tok, self._budget)
+        if tokens and request in self.running:  # it may be preempted by now
+            self._put(Segment(request, request.computed, tokens, tokens == request.remaining_tok))
+
+    def _put(self, segment: Segment) -> None:
+        self._planned[segment.request] = segment
+        self._budget -= segment.count
+
+    def _guesses(self, request: Request, spare: int) -> tuple[int, ...]:
+        """Drafts that fit the answer's limit, and pages that nobody else is about to need."""
+        most = min(spare, self.config.draft_tok, request.sampling.max_tok - request.output_tok - 1)
+        if most <= 0:
+            return ()
+        request.lookup = request.lookup or PromptLookup()
+        drafts = request.lookup.propose(request.tokens, most)
+        pages = self.ledger.pages_for(len(request.tokens) + len(drafts)) - len(request.pages)
+        if pages > 0 and self.pool.free < pages + len(self.running):
+            return ()
+        return drafts if self.ledger.grow(request, len(request.tokens) + len(drafts)) else ()
 
     def _reserve(self, request: Request, tokens: int) -> bool:
-        """Hold pages for `tokens` of `request`, taking them from younger requests if need be."""
-        missing = self._pages_for(tokens) - len(request.pages)
-        while (pages := self.pool.take(max(missing, 0))) is None:
-            youngest = self.running[-1]
-            self._preempt(youngest)
-            if youngest is request:
+        """Hold pages for `tokens` of `request`, taking them from requests admitted later if need be."""
+        while not self.ledger.grow(request, tokens):
+            last = next(reversed(self.running))
+            self._preempt(last)
+            if last is request:
                 return False
-        request.pages.extend(pages)
         return True
 
     def _preempt(self, request: Request) -> None:
-        self._give_up_pages(request)
+        """Only those that decode ask for pages, in order of admission: whoever is preempted is not in the plan yet."""
+        self.ledger.give_up(request)
         request.computed = 0
         request.preempted += 1
         self.preemptions += 1
-        self.running.remove(request)
-        self.waiting.appendleft(request)
+        del self.running[request]
+        self.waiting.put_back(request)
 
-    def _admitted(self) -> Request | None:
-        """The head of the queue, now running with pages for all its tokens and one more; None when it must wait."""
-        if not self.waiting or len(self.running) >= self.config.max_running:
-            return None
-        pages = self.pool.take(self._pages_for(len(self.waiting[0].tokens) + 1))
-        if pages is None:
-            return None
-        request = self.waiting.popleft()
-        request.pages = pages
-        self.running.append(request)
-        return request
+    def _admit(self) -> None:
+        """Let the heads of the queue in while there is room for them."""
+        while self._budget and len(self.running) < self._most_running and (request := self.waiting.head) is not None:
+            most = request.prompt_tok + request.sampling.max_tok
+            if not self.ledger.admit(request, len(request.tokens) + 1 if self._grows else most):
+                return
+            self.waiting.remove(request)
+            self.running[request] = None
+            self._count_admission(request)
+            self._plan_more(request)
 
-    def _give_up_pages(self, request: Request) -> None:
-        self.pool.release(request.pages)
-        request.pages.clear()
-
-    def _pages_for(self, tokens: int) -> int:
-        return -(-tokens // self.config.page_tok)
+    def _count_admission(self, request: Request) -> None:
+        self.tally.prefix_tok += request.computed
+        if not request.preempted:
+            request.prefix_tok = request.computed
+            self.waiting.charge(request.client, prompt_tok=request.prompt_tok - request.computed)

@@ -35,7 +35,7 @@ SHAPES = {
     "head apart": {"tied": False},
 }
 BOUND = 2e-5  # largest |d logit| over largest |logit|; float32 against float64 is 3e-6 on the default model
-TIMES = 8  # where random weights make a shape so nervous that float32 itself strays further: so many times as far
+TIMES = 8  # or so many times as far as float32 itself strays
 KINDS = build.kinds_here()
 
 
@@ -46,6 +46,7 @@ def quantised(checkpoint: Checkpoint, layers: str = "Q4_1", ends: str = "Q8_0") 
     tensors, blocks = dict(checkpoint.tensors), {}
     for name, tensor in checkpoint.tensors.items():
         if tensor.ndim == 2:
+            tensor = tensor * 2 / tensor.shape[1] ** 0.5  # scores of a trained size, not a lottery of one key
             kind = ends if "embed" in name or "lm_head" in name else layers
             raw = quants.quantize(tensor.numpy(), GGMLQuantizationType[kind])
             raw = raw.reshape(len(tensor), tensor.shape[1] // 32, -1)

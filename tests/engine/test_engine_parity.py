@@ -78,7 +78,7 @@ def engine_tokens(checkpoint: Checkpoint, tokenizer: Tokenizer, prompts: dict[st
         engine.submit(request)
     while engine.busy:
         engine.step()
-    engine.scheduler.check()
+    engine.scheduler.check_integrity()
     return {request.id: request.tokens[request.prompt_tok :] for request in requests}
 
 

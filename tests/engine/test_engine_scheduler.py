@@ -33,7 +33,7 @@ def drain(engine: Engine, limit: int = 10_000) -> int:
         if not engine.busy:
             return steps
         engine.step()
-        engine.scheduler.check()
+        engine.scheduler.check_integrity()
     raise AssertionError("the engine did not come to an end")
 
 
@@ -166,7 +166,7 @@ def test_a_cancelled_request_frees_its_pages(
         engine.step()
     engine.cancel(request)
     engine.cancel(request)
-    engine.scheduler.check()
+    engine.scheduler.check_integrity()
     drain(engine)
     assert (request.finish, other.finish) == ("cancelled", "length")
     assert engine.scheduler.pool.free == engine.scheduler.pool.size
