@@ -1,8 +1,7 @@
 """The routes."""
 
 import asyncio
-import json
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from contextlib import aclosing, asynccontextmanager
 from typing import Any, TypeVar
 
@@ -15,6 +14,7 @@ from reference_engine.errors import RequestError
 from reference_engine.request import Delta
 from reference_engine.server import refuse
 from reference_engine.server.answer import Answer
+from reference_engine.server.events import DONE, EventStream, event
 from reference_engine.server.limit import BodyLimit
 from reference_engine.server.service import Service
 from reference_engine.server.wire import ChatRequest, Common, CompletionRequest
@@ -71,42 +71,33 @@ def _add_status(app: FastAPI, service: Service) -> None:
 
 
 async def _respond(wire: Common, answer: Answer, service: Service, request: Request) -> Response:
-    headers = {"x-request-id": answer.request.id}
-    deltas = service.bridge.ask(answer.request)
+    headers = {"x-request-id": answer.name}
+    batches = service.bridge.ask(answer.requests, bool(wire.stream))
     try:
-        if not wire.stream:
-            answer.deltas = await _unless_gone(_gathered(deltas), request)
-            return JSONResponse(answer.whole(), headers=headers)
-        first = await _unless_gone(anext(deltas), request)  # before the head goes out: a refusal still sets the status
+        first = await _unless_gone(anext(batches), request)  # before the head goes out: a refusal still sets the status
     except ClientDisconnect:
         return Response(status_code=499)  # nobody reads it
+    if not wire.stream:
+        await batches.aclose()
+        return JSONResponse(answer.whole(first), headers=headers)
     usage = wire.stream_options is not None and wire.stream_options.include_usage
-    return StreamingResponse(_events(answer, first, deltas, usage), headers=headers, media_type="text/event-stream")
+    return StreamingResponse(_events(answer, first, batches, usage), headers=headers, media_type="text/event-stream")
 
 
-async def _events(answer: Answer, first: Delta, rest: AsyncGenerator[Delta], usage: bool) -> AsyncIterator[bytes]:
-    """Server-sent events: one chunk per token, one that says why it ended, the usage if asked for, then [DONE]."""
+async def _events(
+    answer: Answer, first: list[Delta], rest: AsyncGenerator[list[Delta]], usage: bool
+) -> AsyncIterator[bytes]:
+    """The body of a stream: what each step made in one piece, then the usage if asked for, then [DONE]."""
+    events = EventStream(answer)
     async with aclosing(rest):
-        yield _event(answer.chunk(first))
-        last = first
         try:
-            async for last in rest:
-                yield _event(answer.chunk(last))
+            yield events.chunks(first)
+            async for deltas in rest:
+                yield events.chunks(deltas)
         except RequestError as err:
-            yield _event(refuse.error_object(err))
+            yield event(refuse.error_object(err))
             return
-        yield _event(answer.last_chunk(last))
-        if usage:
-            yield _event(answer.usage_chunk())
-        yield b"data: [DONE]\n\n"
-
-
-def _event(body: Mapping[str, Any]) -> bytes:
-    return b"data: " + json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode() + b"\n\n"
-
-
-async def _gathered(deltas: AsyncIterator[Delta]) -> list[Delta]:
-    return [delta async for delta in deltas]
+        yield (events.usage() if usage else b"") + DONE
 
 
 async def _unless_gone(wanted: Awaitable[T], request: Request) -> T:

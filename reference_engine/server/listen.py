@@ -16,6 +16,7 @@ import torch
 import uvicorn
 
 from reference_engine.config import EngineConfig
+from reference_engine.constrain import Grammars
 from reference_engine.engine import Engine, Observer
 from reference_engine.errors import EngineError
 from reference_engine.model.layers import Llama
@@ -96,7 +97,8 @@ def _load(plan: ServePlan, listening: socket.socket) -> tuple[Service, dict[str,
     bridge = Bridge(lambda: _build(plan, observers))
     engine, weights_sha256 = bridge.engine, bridge.engine.model.weights_sha256
     tokenizer = load_tokenizer(plan.weights, weights_sha256)
-    service = Service(plan.name, weights_sha256, int(time.time()), bridge, tokenizer, metrics)
+    grammars = Grammars(tokenizer.fast, engine.spec)
+    service = Service(plan.name, weights_sha256, int(time.time()), bridge, tokenizer, metrics, grammars)
     print(f"{plan.name} loaded in {time.monotonic() - started:.1f} s", file=sys.stderr, flush=True)
     host, port = listening.getsockname()[:2]
     return service, {

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -60,9 +61,11 @@ async def _invalid(request: Request, err: Exception) -> Response:
 def _param(where: Sequence[int | str]) -> str | None:
     """`("body", "messages", 0, "role")` as `messages[0].role`; names that pydantic gives to branches of a union go."""
     path = ""
-    for part in where[1:]:
+    for before, part in pairwise(where):
         if isinstance(part, int):
             path += f"[{part}]"
+        elif before == "response_format":  # the branch, named by its own `type`
+            continue
         elif part.isidentifier() and part not in ("str", "TextPart"):
             path += f".{part}" if path else part
     return path or None

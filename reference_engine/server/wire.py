@@ -1,10 +1,11 @@
 """What the API accepts. A field that would be ignored is refused; one that would change nothing may say so."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 Role = Literal["system", "user", "assistant"]
+MOST_CHOICES = 16
 
 
 def _whole(text: str) -> str:
@@ -16,7 +17,9 @@ def _whole(text: str) -> str:
 
 Text = Annotated[str, AfterValidator(_whole)]
 Positive = Annotated[int, Field(ge=1)]
-Zero = Annotated[float, Field(ge=0, le=0)]
+Penalty = Annotated[float, Field(ge=-2, le=2)]
+TokenId = Annotated[str, Field(pattern="^(0|[1-9][0-9]{0,8})$")]
+Bias = Annotated[float, Field(ge=-100, le=100)]
 Stop = Annotated[Text, Field(min_length=1)]
 
 
@@ -47,8 +50,29 @@ class TextFormat(Wire):
     type: Literal["text"]
 
 
+class JsonFormat(Wire):
+    type: Literal["json_object"]
+
+
+class NamedSchema(Wire):
+    """`strict` changes nothing: every answer is held to the whole schema. A `description` would be shown to no model,
+    so it is refused."""
+
+    name: Annotated[str, Field(pattern="^[a-zA-Z0-9_-]{1,64}$")]
+    schema_: Annotated[dict[str, Any], Field(alias="schema")]
+    strict: bool | None = None
+
+
+class SchemaFormat(Wire):
+    type: Literal["json_schema"]
+    json_schema: NamedSchema
+
+
+Format = Annotated[TextFormat | JsonFormat | SchemaFormat, Field(discriminator="type")]
+
+
 class Common(Wire):
-    """Fields that chat and completions share. The second block takes only the values that ask for nothing."""
+    """Fields that chat and completions share. `user` names a client, for a fair share of the engine."""
 
     model: str
     max_tokens: Positive | None = None
@@ -60,11 +84,11 @@ class Common(Wire):
     stream_options: StreamOptions | None = None
     ignore_eos: bool = False
 
-    n: Literal[1] | None = None
-    frequency_penalty: Zero | None = None
-    presence_penalty: Zero | None = None
-    logit_bias: Annotated[dict[str, float], Field(max_length=0)] | None = None
-    user: str | None = None
+    n: Annotated[int, Field(ge=1, le=MOST_CHOICES)] | None = None
+    frequency_penalty: Penalty | None = None
+    presence_penalty: Penalty | None = None
+    logit_bias: dict[TokenId, Bias] | None = None
+    user: Text | None = None
 
     def stops(self) -> tuple[str, ...]:
         """The stop strings as a tuple, whichever way they were given."""
@@ -80,11 +104,12 @@ class ChatRequest(Common):
     max_completion_tokens: Positive | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
-    response_format: TextFormat | None = None
+    response_format: Format | None = None
 
 
 class CompletionRequest(Common):
-    """POST /v1/completions. `prompt` is one text or one list of token ids (or a list holding just one of them)."""
+    """POST /v1/completions. `prompt` is one text or one list of token ids (or a list holding just one of them). The
+    last three fields take only the values that ask for nothing."""
 
     prompt: Text | list[int] | list[Text] | list[list[int]]
     logprobs: Annotated[int, Field(ge=0, le=5)] | None = None

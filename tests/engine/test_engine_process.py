@@ -176,7 +176,7 @@ def test_an_engine_that_breaks_tells_everybody(
         for name in ("under way", "later"):
             request = Request(name, 1, [1], Sampling(4), TextStream(tiny_tokenizer.decode))
             try:
-                async for _ in bridge.ask(request):
+                async for _ in bridge.ask([request], streams=True):
                     pass
             except RequestError as err:
                 said.append(f"{err.status} {err.kind} {err}")

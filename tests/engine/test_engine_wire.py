@@ -47,6 +47,7 @@ def test_a_chat_is_the_dense_models_answer(
         "prompt_tokens": len(prompt_ids),
         "completion_tokens": 12,
         "total_tokens": len(prompt_ids) + 12,
+        "prompt_tokens_details": {"cached_tokens": 0},
     }
 
 
