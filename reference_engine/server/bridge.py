@@ -74,11 +74,6 @@ class Bridge:
             self._wake.notify()
         await asyncio.to_thread(self._thread.join)
 
-    @property
-    def is_idle(self) -> bool:
-        """Whether nobody waits for an answer; from the event loop."""
-        return not self._waiting
-
     async def ask(self, requests: Sequence[Request], streams: bool) -> AsyncGenerator[list[Delta], None]:
         """The tokens of `requests`: what each step made if the answer `streams`, else all of them in one list.
         Leaving the iteration early cancels the requests and frees their pages.

@@ -2,10 +2,11 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 Role = Literal["system", "user", "assistant"]
 MOST_CHOICES = 16
+SEED_RANGE: dict[str, Any] = {"minimum": -(2**63), "exclusiveMaximum": 2**63}  # pydantic would write them as floats
 
 
 def _whole(text: str) -> str:
@@ -15,9 +16,24 @@ def _whole(text: str) -> str:
     return text
 
 
+def _integral(value: object) -> object:
+    """To JSON 3.0 is as good an integer as 3."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _boolean(value: object) -> object:
+    """To Python 0 is as good as False."""
+    if not isinstance(value, bool):
+        raise ValueError("it is not a boolean")
+    return value
+
+
 Text = Annotated[str, AfterValidator(_whole)]
-Positive = Annotated[int, Field(ge=1)]
+No = Annotated[Literal[False], BeforeValidator(_boolean)]
+Integer = Annotated[int, BeforeValidator(_integral)]
+Positive = Annotated[Integer, Field(ge=1)]
 Penalty = Annotated[float, Field(ge=-2, le=2)]
+Seed = Annotated[Integer, Field(ge=-(2**63), lt=2**63, json_schema_extra=SEED_RANGE)]
 TokenId = Annotated[str, Field(pattern="^(0|[1-9][0-9]{0,8})$")]
 Bias = Annotated[float, Field(ge=-100, le=100)]
 Stop = Annotated[Text, Field(min_length=1)]
@@ -78,16 +94,16 @@ class Common(Wire):
     max_tokens: Positive | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
-    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
+    seed: Seed | None = None
     stop: Stop | Annotated[list[Stop], Field(max_length=4)] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     ignore_eos: bool = False
 
-    n: Annotated[int, Field(ge=1, le=MOST_CHOICES)] | None = None
+    n: Annotated[Integer, Field(ge=1, le=MOST_CHOICES)] | None = None
     frequency_penalty: Penalty | None = None
     presence_penalty: Penalty | None = None
-    logit_bias: dict[TokenId, Bias] | None = None
+    logit_bias: Annotated[dict[TokenId, Bias], Field(json_schema_extra={"additionalProperties": False})] | None = None
     user: Text | None = None
 
     def stops(self) -> tuple[str, ...]:
@@ -103,7 +119,7 @@ class ChatRequest(Common):
     messages: Annotated[list[ChatMessage], Field(min_length=1)]
     max_completion_tokens: Positive | None = None
     logprobs: bool | None = None
-    top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
+    top_logprobs: Annotated[Integer, Field(ge=0, le=20)] | None = None
     response_format: Format | None = None
 
 
@@ -112,7 +128,7 @@ class CompletionRequest(Common):
     last three fields take only the values that ask for nothing."""
 
     prompt: Text | list[int] | list[Text] | list[list[int]]
-    logprobs: Annotated[int, Field(ge=0, le=5)] | None = None
-    echo: Literal[False] | None = None
-    best_of: Literal[1] | None = None
+    logprobs: Annotated[Integer, Field(ge=0, le=5)] | None = None
+    echo: No | None = None
+    best_of: Annotated[Integer, Field(ge=1, le=1)] | None = None
     suffix: None = None
