@@ -199,6 +199,20 @@ def test_a_full_queue_answers_429(serve: Any, tiny_folder: Any) -> None:
         assert outcomes == [450]
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_choices_that_do_not_all_fit_the_queue_are_refused_together(serve: Any, tiny_folder: Any, stream: bool) -> None:
+    from openai import OpenAI, RateLimitError
+
+    with (
+        serve(tiny_folder, "--max-running", "1", "--max-waiting", "1") as served,
+        OpenAI(base_url=served.url + "/v1", api_key="x", max_retries=0) as client,
+    ):
+        with pytest.raises(RateLimitError):
+            client.chat.completions.create(**CHAT, n=3, stream=stream)
+        assert len(client.chat.completions.create(**CHAT, n=2).choices) == 2
+        assert [line["finish_reason"] for line in served.log_lines()[:2]] == ["cancelled"] * 2
+
+
 def test_a_model_without_a_chat_template(serve: Any, tiny: Any, tiny_tokenizer: Any, tmp_path: Any) -> None:
     from openai import BadRequestError, OpenAI
 
