@@ -48,7 +48,7 @@ class Answer:
             "prompt_tokens": prompt,
             "completion_tokens": output,
             "total_tokens": prompt + output,
-            "prompt_tokens_details": {"cached_tokens": self.requests[0].prefix_tok},
+            "prompt_tokens_details": {"cached_tokens": min(self.requests[0].prefix_tok, prompt)},
         }
 
     def logprobs(self, request: Request, deltas: Sequence[Delta], offset: int) -> dict[str, Any] | None:

@@ -120,6 +120,8 @@ def taken_port() -> tuple[socket.socket, str]:
         (("--host", "no.such.host.invalid"), "address"),
         (("--port", "70000"), "address"),
         (("--request-log", "/no/such/folder/log"), "log"),
+        (("--max-requests", "0"), "config"),
+        (("--api-key-file", "/no/such/file"), "key"),
     ],
 )
 def test_what_cannot_be_used_is_one_line_and_code_2(tiny_folder: Path, options: tuple[str, str], kind: str) -> None:
