@@ -33,6 +33,13 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--served-name", help="name the API knows the model by")
     serve.add_argument("--host", default="127.0.0.1")
     serve.add_argument("--port", type=int, default=8000, help="0 takes any free port (default 8000)")
+    serve.add_argument(
+        "--api-key-file",
+        type=Path,
+        metavar="FILE",
+        help="keys to ask for, one a line; the variable REFERENCE_ENGINE_API_KEY holds one more (default: none asked)",
+    )
+    serve.add_argument("--max-requests", type=int, default=1024, help="HTTP requests answered at a time (default 1024)")
     serve.add_argument("--max-running", type=int, default=32, help="requests decoded together (default 32)")
     serve.add_argument("--max-waiting", type=int, default=256, help="requests queued beyond those (default 256)")
     serve.add_argument("--kv-tokens", type=int, default=16_384, help="tokens of KV cache in all (default 16384)")
@@ -80,8 +87,10 @@ def _serve(args: argparse.Namespace) -> None:
         draft_tok=args.draft_tokens,
         without=frozenset(args.without),
     )
-    if args.threads is not None and args.threads < 1:
-        raise EngineError(f"--threads is {args.threads}; it must be at least 1", "config")
+    for option in ("threads", "max_requests"):
+        value = getattr(args, option)
+        if value is not None and value < 1:
+            raise EngineError(f"--{option.replace('_', '-')} is {value}; it must be at least 1", "config")
     weights, name = _weights(args.model)
     from reference_engine.server.listen import ServePlan, serve
 
@@ -96,6 +105,8 @@ def _serve(args: argparse.Namespace) -> None:
             threads=args.threads,
             request_log=args.request_log,
             exit_with_parent=args.exit_with_parent,
+            api_key_file=args.api_key_file,
+            max_requests=args.max_requests,
         )
     )
 

@@ -1,18 +1,37 @@
 """A request on its way through the engine, and what comes out of it token by token."""
 
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Protocol
+
+from torch import Tensor
 
 from reference_engine.speculate import PromptLookup
-from reference_engine.text import TextStream
+from reference_engine.text import Text
 
 Finish = Literal["stop", "length", "cancelled", "failed"]
 
 
+class Constraint(Protocol):
+    """What one answer may consist of. It keeps its place in that answer, so no two requests share one."""
+
+    @property
+    def error(self) -> str | None:
+        """Why it could not go on; from then on only the end of the answer is allowed."""
+        ...
+
+    def allowed(self, output: Sequence[int]) -> Tensor:
+        """(vocab,) bool: the tokens that may follow `output`, the answer so far. Nothing but an end-of-sequence token
+        once it is complete, which then ends it like any other."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How tokens are chosen. `temperature` 0 is greedy. `logprobs`: how many alternatives to report, None for none."""
+    """How tokens are chosen. `temperature` 0 is greedy. `logprobs`: how many alternatives to report, None for none.
+    `choice` counts the answers to one prompt, which draw differently from one seed. `logit_bias` (token -> summand),
+    the penalties and `constraint` change the logits that the token is chosen by."""
 
     max_tok: int
     temperature: float = 0.0
@@ -20,11 +39,26 @@ class Sampling:
     seed: int = 0
     logprobs: int | None = None
     ignore_eos: bool = False
+    choice: int = 0
+    logit_bias: Mapping[int, float] = field(default_factory=dict)
+    frequency_penalty: float = 0.0
+    presence_penalty: float = 0.0
+    constraint: Constraint | None = None
 
     @property
     def is_plain(self) -> bool:
-        """Whether the best token is all that is asked for, so that no logits need to be looked at."""
-        return self.temperature == 0 and self.logprobs is None
+        """Whether the model's best token is all that is asked for, so that no logits need to be looked at."""
+        return self.temperature == 0 and self.logprobs is None and not self.is_shaped
+
+    @property
+    def is_shaped(self) -> bool:
+        """Whether tokens are chosen by other logits than the model's own."""
+        return (
+            self.constraint is not None
+            or bool(self.logit_bias)
+            or self.frequency_penalty != 0
+            or self.presence_penalty != 0
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +95,7 @@ class Request:
     prompt_tok: int
     tokens: list[int]
     sampling: Sampling
-    text: TextStream
+    text: Text
     client: str = ""
     received_ns: int = field(default_factory=time.monotonic_ns)
     first_ns: int | None = None

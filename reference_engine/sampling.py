@@ -1,4 +1,7 @@
-"""From logits to tokens. A draw depends on the request's seed and the token's place, not on the rest of the batch."""
+"""From logits to tokens. A draw depends on the request's own seed, choice, tokens and place, never on the batch.
+
+Order of what changes the logits: penalties, bias, constraint; then greedy, or temperature and top_p.
+"""
 
 from collections.abc import Sequence
 
@@ -10,20 +13,45 @@ from reference_engine.request import Request, TokenLogprob
 
 
 def draw(logits: Tensor, requests: Sequence[Request]) -> list[int]:
-    """The next token of each request; `logits` is (len(requests), vocab)."""
+    """The next token of each request; `logits` is (len(requests), vocab) and stays as it is."""
     greedy: list[int] = logits.argmax(-1).tolist()
-    return [
-        token if request.sampling.temperature == 0 else _sample(row, request)
-        for token, row, request in zip(greedy, logits, requests, strict=True)
-    ]
+    return [_choose(row, best, request) for row, best, request in zip(logits, greedy, requests, strict=True)]
 
 
 def logprobs(logits: Tensor, requests: Sequence[Request], tokens: Sequence[int]) -> list[TokenLogprob | None]:
-    """Log-probability of each drawn token, for the requests that asked."""
+    """Log-probability of each drawn token, for the requests that asked; the model's own, whatever shaped the choice."""
     return [
         None if request.sampling.logprobs is None else _logprob(row, token, request.sampling.logprobs)
         for row, request, token in zip(logits, requests, tokens, strict=True)
     ]
+
+
+def _choose(row: Tensor, best: int, request: Request) -> int:
+    """`best` is the greedy token of the row as the model made it."""
+    sampling = request.sampling
+    if sampling.is_shaped:
+        row = _shaped(row, request)
+    if sampling.temperature > 0:
+        return _sample(row, request)
+    return int(row.argmax()) if sampling.is_shaped else best
+
+
+def _shaped(row: Tensor, request: Request) -> Tensor:
+    """A copy of the model's logits with penalties, bias and constraint applied; what is not allowed is -inf.
+
+    Source of the penalties: OpenAI, API reference: mu[j] - c[j] * frequency_penalty - (c[j] > 0) * presence_penalty,
+    where c[j] counts how often token j has come in this answer.
+    """
+    row, sampling, output = row.clone(), request.sampling, request.tokens[request.prompt_tok :]
+    if output and (sampling.frequency_penalty or sampling.presence_penalty):
+        tokens, counts = np.unique(np.asarray(output), return_counts=True)
+        penalties = counts * sampling.frequency_penalty + sampling.presence_penalty
+        row[torch.from_numpy(tokens)] -= torch.from_numpy(penalties).to(row.dtype)
+    if sampling.logit_bias:
+        row[list(sampling.logit_bias)] += torch.tensor(list(sampling.logit_bias.values()), dtype=row.dtype)
+    if sampling.constraint is not None:
+        row.masked_fill_(~sampling.constraint.allowed(output), -torch.inf)
+    return row
 
 
 def _sample(row: Tensor, request: Request) -> int:
@@ -47,8 +75,10 @@ def _drawn(reached: Tensor, request: Request) -> int:
 
 
 def _uniform(request: Request) -> float:
-    """In [0, 1). Counter-based, so that a recomputed or re-batched request draws the same number again."""
-    stream = np.random.Philox(key=request.sampling.seed % 2**64, counter=[request.output_tok, 0, 0, 0])
+    """In [0, 1). Counter-based, so that a recomputed or re-batched request draws the same number again; the choice has
+    a word of the counter to itself, so that the choices of one seed never meet."""
+    place = [request.output_tok, request.sampling.choice, 0, 0]
+    stream = np.random.Philox(key=request.sampling.seed % 2**64, counter=place)
     return float(np.random.Generator(stream).random())
 
 

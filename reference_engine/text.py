@@ -1,10 +1,41 @@
 """From tokens to text that may be shown: whole characters only, and never a piece of a stop string."""
 
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 REPLACEMENT = "\ufffd"  # what a decoder writes for bytes that are no character (yet)
 
 Decode = Callable[[Sequence[int]], str]
+
+
+class Text(Protocol):
+    """What turns an answer's tokens into its text, piece by piece."""
+
+    stopped: bool
+
+    def push(self, token: int) -> str: ...
+
+    def flush(self) -> str: ...
+
+
+class WholeText:
+    """The same text in one piece, at the end: for an answer that nobody reads before, and that no string stops."""
+
+    stopped = False
+
+    def __init__(self, decode: Decode, context: Sequence[int] = ()) -> None:
+        """`context`: as for `TextStream`."""
+        self._decode, self._context_tok, self._tokens = decode, len(context), list(context)
+
+    def push(self, token: int) -> str:
+        """Nothing yet."""
+        self._tokens.append(token)
+        return ""
+
+    def flush(self) -> str:
+        """All of it."""
+        before = self._decode(self._tokens[: self._context_tok]) if self._context_tok else ""
+        return self._decode(self._tokens)[len(before) :]
 
 
 class TextStream:

@@ -1,78 +1,69 @@
 """The JSON that goes back: OpenAI's response objects, built from the engine's deltas."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
+from reference_engine.errors import RequestError
 from reference_engine.model.tokenizer import Tokenizer
 from reference_engine.request import Delta, Request, TokenLogprob
 from reference_engine.text import REPLACEMENT
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Answer:
-    """One answer taking shape. `chat` tells the two APIs apart; `shown` counts the characters sent so far."""
+    """What every part of one answer says. `requests` are its choices, in order; `chat` tells the two APIs apart."""
 
-    request: Request
+    name: str
+    requests: tuple[Request, ...]
     tokenizer: Tokenizer
     model: str
     fingerprint: str
     created: int
     chat: bool
-    shown: int = 0
-    started: bool = False
-    deltas: list[Delta] = field(default_factory=list)
 
-    def whole(self) -> dict[str, Any]:
-        """The response object of a request that does not stream."""
-        text = "".join(delta.text for delta in self.deltas)
-        body = {"message": {"role": "assistant", "content": text}} if self.chat else {"text": text}
-        logprobs = self._logprobs(self.deltas, 0)
-        choice = {"index": 0, **body, "logprobs": logprobs, "finish_reason": self.deltas[-1].finish}
-        return {**self._head(""), "choices": [choice], "usage": self.usage()}
-
-    def chunk(self, delta: Delta) -> dict[str, Any]:
-        """One token of a stream. Its text may be empty; the chunk is sent all the same, so that token times show."""
-        body: dict[str, Any] = {"delta": {"content": delta.text}} if self.chat else {"text": delta.text}
-        if self.chat and not self.started:
-            body["delta"] = {"role": "assistant", **body["delta"]}
-        choice = {"index": 0, **body, "logprobs": self._logprobs([delta], self.shown), "finish_reason": None}
-        self.shown, self.started = self.shown + len(delta.text), True
-        return {**self._head(".chunk"), "choices": [choice]}
-
-    def last_chunk(self, delta: Delta) -> dict[str, Any]:
-        """The chunk that says why the stream ends."""
-        body: dict[str, Any] = {"delta": {}} if self.chat else {"text": ""}
+    def head(self, suffix: str) -> dict[str, Any]:
+        """The fields before the choices; `suffix` is what a chunk's kind ends in."""
         return {
-            **self._head(".chunk"),
-            "choices": [{"index": 0, **body, "logprobs": None, "finish_reason": delta.finish}],
-        }
-
-    def usage_chunk(self) -> dict[str, Any]:
-        """The closing chunk that `stream_options.include_usage` asks for."""
-        return {**self._head(".chunk"), "choices": [], "usage": self.usage()}
-
-    def usage(self) -> dict[str, int]:
-        """Token counts. `completion_tokens` counts every generated token, a final end-of-sequence token included."""
-        prompt, output = self.request.prompt_tok, self.request.output_tok
-        return {"prompt_tokens": prompt, "completion_tokens": output, "total_tokens": prompt + output}
-
-    def _head(self, suffix: str) -> dict[str, Any]:
-        kind = "chat.completion" + suffix if self.chat else "text_completion"
-        return {
-            "id": self.request.id,
-            "object": kind,
+            "id": self.name,
+            "object": "chat.completion" + suffix if self.chat else "text_completion",
             "created": self.created,
             "model": self.model,
             "system_fingerprint": self.fingerprint,
         }
 
-    def _logprobs(self, deltas: Sequence[Delta], offset: int) -> dict[str, Any] | None:
-        if self.request.sampling.logprobs is None:
+    def whole(self, deltas: Sequence[Delta]) -> dict[str, Any]:
+        """The response object of a request that does not stream. raises: RequestError, see `checked`."""
+        made: dict[str, list[Delta]] = {request.id: [] for request in self.requests}
+        for delta in deltas:
+            made[delta.request_id].append(delta)
+        choices = [self._choice(i, request, made[request.id]) for i, request in enumerate(self.requests)]
+        return {**self.head(""), "choices": choices, "usage": self.usage()}
+
+    def usage(self) -> dict[str, Any]:
+        """Token counts, of the prompt once and of all choices. `completion_tokens` counts every generated token, a
+        final end-of-sequence token included; `cached_tokens` those of the prompt that were not computed again."""
+        prompt, output = self.requests[0].prompt_tok, sum(request.output_tok for request in self.requests)
+        return {
+            "prompt_tokens": prompt,
+            "completion_tokens": output,
+            "total_tokens": prompt + output,
+            "prompt_tokens_details": {"cached_tokens": min(self.requests[0].prefix_tok, prompt)},
+        }
+
+    def logprobs(self, request: Request, deltas: Sequence[Delta], offset: int) -> dict[str, Any] | None:
+        """The report on these tokens; None unless asked for. `offset`: characters of the answer before them."""
+        if request.sampling.logprobs is None:
             return None
         if self.chat:
             return {"content": [self._chat_entry(delta.logprob) for delta in deltas if delta.logprob], "refusal": None}
         return self._completion_entries(deltas, offset)
+
+    def _choice(self, index: int, request: Request, deltas: Sequence[Delta]) -> dict[str, Any]:
+        text = "".join(delta.text for delta in deltas)
+        body = {"message": {"role": "assistant", "content": text}} if self.chat else {"text": text}
+        logprobs = self.logprobs(request, deltas, 0)
+        return {"index": index, **body, "logprobs": logprobs, "finish_reason": checked(request).finish}
 
     def _chat_entry(self, report: TokenLogprob) -> dict[str, Any]:
         top = [self._named(token, logprob) for token, logprob in report.top]
@@ -109,3 +100,16 @@ class Answer:
         if REPLACEMENT not in text:
             return text
         return "bytes:" + "".join(f"\\x{byte:02x}" for byte in self.tokenizer.token_bytes(token))
+
+
+def checked(request: Request) -> Request:
+    """A finished request whose answer is what was asked for. raises: RequestError when its grammar gave up."""
+    constraint = request.sampling.constraint
+    if constraint is not None and constraint.error is not None:
+        raise RequestError(
+            f"the answer could not be held to the schema any longer: {constraint.error}",
+            "constraint_failed",
+            400,
+            "response_format",
+        )
+    return request

@@ -1,10 +1,9 @@
 """The routes."""
 
 import asyncio
-import json
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from contextlib import aclosing, asynccontextmanager
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
@@ -13,8 +12,10 @@ from starlette.requests import ClientDisconnect
 
 from reference_engine.errors import RequestError
 from reference_engine.request import Delta
-from reference_engine.server import refuse
+from reference_engine.server import document, refuse
 from reference_engine.server.answer import Answer
+from reference_engine.server.door import Door, DoorKeeper
+from reference_engine.server.events import DONE, EventStream, event
 from reference_engine.server.limit import BodyLimit
 from reference_engine.server.service import Service
 from reference_engine.server.wire import ChatRequest, Common, CompletionRequest
@@ -22,7 +23,7 @@ from reference_engine.server.wire import ChatRequest, Common, CompletionRequest
 T = TypeVar("T")
 
 
-def build_app(service: Service) -> FastAPI:
+def build_app(service: Service, door: Door) -> FastAPI:
     """The ASGI application; its lifespan starts and stops the engine's thread."""
 
     @asynccontextmanager
@@ -34,79 +35,83 @@ def build_app(service: Service) -> FastAPI:
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     refuse.install(app)
     app.add_middleware(BodyLimit, context_tok=service.context_tok)
+    app.add_middleware(DoorKeeper, door=door)  # the outermost: it reads nothing of who does not come in
     _add_inference(app, service)
-    _add_status(app, service)
+    _add_status(app, service, door)
     return app
 
 
 def _add_inference(app: FastAPI, service: Service) -> None:
-    @app.post("/v1/chat/completions")
+    @app.post("/v1/chat/completions", responses=document.answered(document.ChatCompletion, document.ChatChunk))
     async def chat_completions(wire: ChatRequest, request: Request) -> Response:
-        return await _respond(wire, await asyncio.to_thread(service.chat, wire), service, request)
+        """The model's answer to a conversation."""
+        answer = await asyncio.to_thread(service.chat, wire, request.state.holder)
+        return await _respond(wire, answer, service, request)
 
-    @app.post("/v1/completions")
+    @app.post("/v1/completions", responses=document.answered(document.Completion, document.CompletionChunk))
     async def completions(wire: CompletionRequest, request: Request) -> Response:
-        return await _respond(wire, await asyncio.to_thread(service.completion, wire), service, request)
+        """What the model writes after a text."""
+        answer = await asyncio.to_thread(service.completion, wire, request.state.holder)
+        return await _respond(wire, answer, service, request)
 
 
-def _add_status(app: FastAPI, service: Service) -> None:
-    @app.get("/v1/models")
-    async def models() -> dict[str, Any]:
-        return {"object": "list", "data": [service.card()]}
+def _add_status(app: FastAPI, service: Service, door: Door) -> None:
+    @app.get("/v1/models", responses=document.found(document.Models))
+    async def models() -> Response:
+        """The one model there is."""
+        return JSONResponse({"object": "list", "data": [service.card()]})
 
-    @app.get("/v1/models/{name:path}")
-    async def model(name: str) -> dict[str, Any]:
+    @app.get("/v1/models/{name:path}", responses=document.found(document.Model, 404))
+    async def model(name: str) -> Response:
+        """The model, by its name."""
         service.check_model(name)
-        return service.card()
+        return JSONResponse(service.card())
 
-    @app.get("/health")
+    @app.get("/health", responses=document.health())
     async def health() -> Response:
-        failure = service.bridge.failure
-        return JSONResponse({"status": failure or "ok"}, 503 if failure else 200)
+        """Whether requests are taken; 503 while the server ends, or when the engine has failed."""
+        trouble = service.bridge.failure or ("draining" if door.draining else None)
+        return JSONResponse({"status": trouble or "ok"}, 503 if trouble else 200)
 
-    @app.get("/metrics")
+    @app.get("/metrics", responses=document.metrics())
     async def metrics() -> Response:
+        """Counters in Prometheus text format."""
         service.metrics.look(service.bridge.engine.scheduler)
         return Response(service.metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
+    @app.get("/openapi.json", include_in_schema=False)
+    async def described() -> Response:
+        return JSONResponse(document.describe(app, service, bool(door.keys)))
+
 
 async def _respond(wire: Common, answer: Answer, service: Service, request: Request) -> Response:
-    headers = {"x-request-id": answer.request.id}
-    deltas = service.bridge.ask(answer.request)
+    headers = {"x-request-id": answer.name}
+    batches = service.bridge.ask(answer.requests, bool(wire.stream))
     try:
-        if not wire.stream:
-            answer.deltas = await _unless_gone(_gathered(deltas), request)
-            return JSONResponse(answer.whole(), headers=headers)
-        first = await _unless_gone(anext(deltas), request)  # before the head goes out: a refusal still sets the status
+        first = await _unless_gone(anext(batches), request)  # before the head goes out: a refusal still sets the status
     except ClientDisconnect:
         return Response(status_code=499)  # nobody reads it
+    if not wire.stream:
+        await batches.aclose()
+        return JSONResponse(answer.whole(first), headers=headers)
     usage = wire.stream_options is not None and wire.stream_options.include_usage
-    return StreamingResponse(_events(answer, first, deltas, usage), headers=headers, media_type="text/event-stream")
+    return StreamingResponse(_events(answer, first, batches, usage), headers=headers, media_type="text/event-stream")
 
 
-async def _events(answer: Answer, first: Delta, rest: AsyncGenerator[Delta], usage: bool) -> AsyncIterator[bytes]:
-    """Server-sent events: one chunk per token, one that says why it ended, the usage if asked for, then [DONE]."""
+async def _events(
+    answer: Answer, first: list[Delta], rest: AsyncGenerator[list[Delta]], usage: bool
+) -> AsyncIterator[bytes]:
+    """The body of a stream: what each step made in one piece, then the usage if asked for, then [DONE]."""
+    events = EventStream(answer)
     async with aclosing(rest):
-        yield _event(answer.chunk(first))
-        last = first
         try:
-            async for last in rest:
-                yield _event(answer.chunk(last))
+            yield events.chunks(first)
+            async for deltas in rest:
+                yield events.chunks(deltas)
         except RequestError as err:
-            yield _event(refuse.error_object(err))
+            yield event(refuse.error_object(err))
             return
-        yield _event(answer.last_chunk(last))
-        if usage:
-            yield _event(answer.usage_chunk())
-        yield b"data: [DONE]\n\n"
-
-
-def _event(body: Mapping[str, Any]) -> bytes:
-    return b"data: " + json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode() + b"\n\n"
-
-
-async def _gathered(deltas: AsyncIterator[Delta]) -> list[Delta]:
-    return [delta async for delta in deltas]
+        yield (events.usage() if usage else b"") + DONE
 
 
 async def _unless_gone(wanted: Awaitable[T], request: Request) -> T:

@@ -1,6 +1,7 @@
 """The listening process: load, bind, say so on stdout in one JSON line, serve until told to stop."""
 
 import asyncio
+import ipaddress
 import json
 import os
 import signal
@@ -15,22 +16,24 @@ from typing import Any
 import uvicorn
 
 from reference_engine.config import EngineConfig
+from reference_engine.constrain import Grammars
 from reference_engine.engine import Engine, Observer
 from reference_engine.errors import EngineError
 from reference_engine.kernels.choose import open_model
 from reference_engine.model.tokenizer import load_tokenizer
 from reference_engine.server.app import build_app
 from reference_engine.server.bridge import Bridge
+from reference_engine.server.door import Door, read_keys
 from reference_engine.server.service import Service
 from reference_engine.telemetry import Metrics, RequestLog
 
-DRAIN_S, LAST_CALL_S = 30, 2
+DRAIN_S, LAST_CALL_S, DRAIN_LOOK_S = 30, 2, 0.02
 KEEP_ALIVE_S = 75  # longer than clients keep idle connections, or they would send into one that is just being closed
 
 
 @dataclass(frozen=True, slots=True)
 class ServePlan:
-    """What `serve` was asked for. `port` 0 takes any free one."""
+    """What `serve` was asked for. `port` 0 takes any free one; `max_requests` are answered at a time."""
 
     weights: Path
     name: str
@@ -41,6 +44,8 @@ class ServePlan:
     threads: int | None
     request_log: Path | None
     exit_with_parent: bool
+    api_key_file: Path | None
+    max_requests: int
 
 
 def serve(plan: ServePlan) -> None:
@@ -53,31 +58,36 @@ def serve(plan: ServePlan) -> None:
     )  # while loading; then uvicorn drains first and raises it again
     if plan.exit_with_parent:
         threading.Thread(target=_watch_stdin, name="parent", daemon=True).start()
+    door = Door(read_keys(plan.api_key_file), plan.max_requests)
     listening = _bind(plan.host, plan.port)  # before the model: a taken port should not cost a load
+    _warn_if_open(listening, door)
     service, ready = _load(plan, listening)
     config = uvicorn.Config(
-        build_app(service),
+        build_app(service, door),
         log_level="warning",
         lifespan="on",
-        timeout_graceful_shutdown=DRAIN_S,
+        timeout_graceful_shutdown=LAST_CALL_S,
         timeout_keep_alive=KEEP_ALIVE_S,
         server_header=False,
     )
-    _Server(config, ready, service.bridge).run(sockets=[listening])
+    _Server(config, ready, service.bridge, door).run(sockets=[listening])
 
 
 class _Server(uvicorn.Server):
     """Prints the ready line once connections are really accepted, and ends the last answers in good form."""
 
-    def __init__(self, config: uvicorn.Config, ready: dict[str, Any], bridge: Bridge) -> None:
+    def __init__(self, config: uvicorn.Config, ready: dict[str, Any], bridge: Bridge, door: Door) -> None:
         super().__init__(config)
-        self._ready, self._bridge = ready, bridge
+        self._ready, self._bridge, self._door = ready, bridge, door
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Drain; who still waits shortly before the time is over gets an error and not a broken connection."""
-        last_call = asyncio.get_running_loop().call_later(DRAIN_S - LAST_CALL_S, self._bridge.last_call)
+        """Drain: answers under way go on while who comes now is told 503, and /health says why. Who still waits when
+        the time is nearly over gets an error and not a broken connection."""
+        self._door.draining, end = True, time.monotonic() + DRAIN_S - LAST_CALL_S
+        while self._door.in_flight and time.monotonic() < end and not self.force_exit:
+            await asyncio.sleep(DRAIN_LOOK_S)
+        self._bridge.last_call()
         await super().shutdown(sockets)
-        last_call.cancel()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -95,7 +105,8 @@ def _load(plan: ServePlan, listening: socket.socket) -> tuple[Service, dict[str,
     bridge = Bridge(lambda: _build(plan, observers))
     engine, weights_sha256 = bridge.engine, bridge.engine.model.weights_sha256
     tokenizer = load_tokenizer(plan.weights, weights_sha256)
-    service = Service(plan.name, weights_sha256, int(time.time()), bridge, tokenizer, metrics)
+    grammars = Grammars(tokenizer.fast, engine.spec)
+    service = Service(plan.name, weights_sha256, int(time.time()), bridge, tokenizer, metrics, grammars)
     print(f"{plan.name} loaded in {time.monotonic() - started:.1f} s", file=sys.stderr, flush=True)
     host, port = listening.getsockname()[:2]
     return service, {
@@ -132,6 +143,16 @@ def _bind(host: str, port: int) -> socket.socket:
     except OSError as err:
         raise EngineError(f"cannot listen on {host}:{port}: {err}", "address") from err
     return listening
+
+
+def _warn_if_open(listening: socket.socket, door: Door) -> None:
+    host = listening.getsockname()[0]
+    if not door.keys and not ipaddress.ip_address(host.partition("%")[0]).is_loopback:
+        print(
+            f"warning: {host} can be reached by others and no API key is set; see --api-key-file",
+            file=sys.stderr,
+            flush=True,
+        )
 
 
 def _watch_stdin() -> None:

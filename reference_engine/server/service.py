@@ -2,20 +2,32 @@
 
 import secrets
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
+from reference_engine.config import ModelSpec
+from reference_engine.constrain import GrammarConstraint, Grammars
 from reference_engine.errors import RequestError
 from reference_engine.model.chat import render_chat
 from reference_engine.model.tokenizer import Tokenizer
 from reference_engine.request import Request, Sampling
 from reference_engine.server.answer import Answer
 from reference_engine.server.bridge import Bridge
-from reference_engine.server.wire import ChatRequest, Common, CompletionRequest
+from reference_engine.server.wire import ChatRequest, Common, CompletionRequest, SchemaFormat, TextFormat
 from reference_engine.telemetry import Metrics
-from reference_engine.text import TextStream
+from reference_engine.text import Text, TextStream, WholeText
 
 CONTEXT_TOK = 8  # a completion goes on from its prompt: its first token is decoded after the last ones of that
 COMPLETION_DEFAULT_TOK = 16  # OpenAI's default for /v1/completions; chat may use all the context
+
+
+class Limits(NamedTuple):
+    """What the two APIs spell differently. `max_tok` None is all the room there is."""
+
+    max_tok: int | None
+    logprobs: int | None
+    chat: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +40,11 @@ class Service:
     bridge: Bridge
     tokenizer: Tokenizer
     metrics: Metrics
+    grammars: Grammars
+
+    @property
+    def spec(self) -> ModelSpec:
+        return self.bridge.engine.spec
 
     @property
     def context_tok(self) -> int:
@@ -45,54 +62,94 @@ class Service:
                 f"the model {name!r} does not exist here; {self.name!r} is served", "model_not_found", 404, "model"
             )
 
-    def chat(self, wire: ChatRequest) -> Answer:
-        """The engine request behind a chat request. raises: RequestError."""
+    def chat(self, wire: ChatRequest, key_name: str = "") -> Answer:
+        """The engine requests behind a chat request. `key_name`: whose key it came with. raises: RequestError."""
         self.check_model(wire.model)
         if self.tokenizer.chat_template is None:
             raise RequestError(f"{self.name} has no chat template; use /v1/completions", "no_chat_template")
         messages = [message.plain() for message in wire.messages]
         ids = self.tokenizer.encode(render_chat(self.tokenizer.chat_template, messages, self.tokenizer.special), False)
-        return self._answer(wire, ids, _chat_max_tok(wire), _chat_logprobs(wire), chat=True)
+        return self._answer(wire, ids, Limits(_chat_max_tok(wire), _chat_logprobs(wire), chat=True), key_name)
 
-    def completion(self, wire: CompletionRequest) -> Answer:
-        """The engine request behind a completion request. raises: RequestError."""
+    def completion(self, wire: CompletionRequest, key_name: str = "") -> Answer:
+        """The engine requests behind a completion request. raises: RequestError."""
         self.check_model(wire.model)
         ids = self._prompt_ids(wire)
-        return self._answer(wire, ids, wire.max_tokens or COMPLETION_DEFAULT_TOK, wire.logprobs, chat=False)
+        if wire.best_of is not None and wire.n not in (None, 1):
+            raise RequestError("best_of is less than n", "invalid_value", 400, "best_of")
+        max_tok = wire.max_tokens or COMPLETION_DEFAULT_TOK
+        return self._answer(wire, ids, Limits(max_tok, wire.logprobs, chat=False), key_name)
 
-    def _answer(self, wire: Common, ids: list[int], max_tok: int | None, logprobs: int | None, chat: bool) -> Answer:
+    def _answer(self, wire: Common, ids: list[int], limits: Limits, key_name: str) -> Answer:
         if wire.stream_options is not None and not wire.stream:
             raise RequestError("stream_options is for streams; set stream", "invalid_value", 400, "stream_options")
+        self._check_prompt(ids, "messages" if limits.chat else "prompt")
+        sampling = self._sampling(wire, limits, self.context_tok - len(ids))
+        name = ("chatcmpl-" if limits.chat else "cmpl-") + secrets.token_hex(12)
+        requests = []
+        for choice in range(wire.n or 1):
+            text = self._text(wire, sampling, () if limits.chat else ids[-CONTEXT_TOK:])
+            own_name = f"{name}-{choice}" if choice else name
+            own = sampling if choice == 0 else _another(sampling, choice)
+            requests.append(Request(own_name, len(ids), list(ids), own, text, client=key_name or wire.user or ""))
+        fingerprint = f"fp_{self.weights_sha256[:12]}"
+        return Answer(name, tuple(requests), self.tokenizer, self.name, fingerprint, int(time.time()), limits.chat)
+
+    def _check_prompt(self, ids: list[int], param: str) -> None:
         if not ids:
             raise RequestError("the prompt has no tokens", "invalid_value", 400, "prompt")
-        vocab = self.bridge.engine.spec.vocab
+        vocab = self.spec.vocab
         if not 0 <= min(ids) <= max(ids) < vocab:  # a tokenizer may know tokens that the model has no row for
-            raise RequestError(
-                f"a token id is outside the model's 0 to {vocab - 1}",
-                "invalid_value",
-                400,
-                "messages" if chat else "prompt",
-            )
-        room = self.context_tok - len(ids)
-        if room < 1:
+            raise RequestError(f"a token id is outside the model's 0 to {vocab - 1}", "invalid_value", 400, param)
+        if len(ids) >= self.context_tok:
             raise RequestError(
                 f"the prompt has {len(ids)} tokens; the context holds {self.context_tok}, the answer included",
                 "context_length_exceeded",
                 400,
-                "messages" if chat else "prompt",
+                param,
             )
-        sampling = Sampling(
-            max_tok=max_tok or room,
+
+    def _sampling(self, wire: Common, limits: Limits, room_tok: int) -> Sampling:
+        return Sampling(
+            max_tok=limits.max_tok or room_tok,
             temperature=1.0 if wire.temperature is None else wire.temperature,
             top_p=1.0 if wire.top_p is None else wire.top_p,
             seed=secrets.randbits(64) if wire.seed is None else wire.seed,
-            logprobs=logprobs,
+            logprobs=limits.logprobs,
             ignore_eos=wire.ignore_eos,
+            logit_bias=self._bias(wire),
+            frequency_penalty=wire.frequency_penalty or 0.0,
+            presence_penalty=wire.presence_penalty or 0.0,
+            constraint=self._constraint(wire),
         )
-        name = ("chatcmpl-" if chat else "cmpl-") + secrets.token_hex(12)
-        text = TextStream(self.tokenizer.decode, wire.stops(), () if chat else ids[-CONTEXT_TOK:])
-        request = Request(name, len(ids), ids, sampling, text)
-        return Answer(request, self.tokenizer, self.name, f"fp_{self.weights_sha256[:12]}", int(time.time()), chat)
+
+    def _bias(self, wire: Common) -> dict[int, float]:
+        bias = {int(token): summand for token, summand in (wire.logit_bias or {}).items()}
+        if bias and max(bias) >= self.spec.vocab:
+            why = f"token {max(bias)} is outside the model's 0 to {self.spec.vocab - 1}"
+            raise RequestError(f"logit_bias: {why}", "invalid_value", 400, "logit_bias")
+        return bias
+
+    def _constraint(self, wire: Common) -> GrammarConstraint | None:
+        wanted = wire.response_format if isinstance(wire, ChatRequest) else None
+        if wanted is None or isinstance(wanted, TextFormat):
+            return None
+        if wire.ignore_eos:
+            raise RequestError(
+                "ignore_eos would write on after the JSON is complete; send one of the two",
+                "invalid_value",
+                400,
+                "ignore_eos",
+            )
+        return self.grammars.of_schema(
+            wanted.json_schema.schema_ if isinstance(wanted, SchemaFormat) else {"type": "object"}
+        )
+
+    def _text(self, wire: Common, sampling: Sampling, context: Sequence[int]) -> Text:
+        """Read token by token only where somebody looks before the end: a client, a stop string, a text offset."""
+        if wire.stream or wire.stops() or sampling.logprobs is not None:
+            return TextStream(self.tokenizer.decode, wire.stops(), context)
+        return WholeText(self.tokenizer.decode, context)
 
     def _prompt_ids(self, wire: CompletionRequest) -> list[int]:
         prompt = wire.prompt
@@ -103,6 +160,13 @@ class Service:
         if isinstance(prompt, str):
             return self.tokenizer.encode(prompt, add_special=True)
         return [token for token in prompt if isinstance(token, int)]
+
+
+def _another(sampling: Sampling, choice: int) -> Sampling:
+    """The same for another choice: its draws and its place in the grammar are its own."""
+    constraint = sampling.constraint
+    own = constraint.fresh() if isinstance(constraint, GrammarConstraint) else constraint
+    return replace(sampling, choice=choice, constraint=own)
 
 
 def _chat_max_tok(wire: ChatRequest) -> int | None:

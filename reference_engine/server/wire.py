@@ -1,10 +1,12 @@
 """What the API accepts. A field that would be ignored is refused; one that would change nothing may say so."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 Role = Literal["system", "user", "assistant"]
+MOST_CHOICES = 16
+SEED_RANGE: dict[str, Any] = {"minimum": -(2**63), "exclusiveMaximum": 2**63}  # pydantic would write them as floats
 
 
 def _whole(text: str) -> str:
@@ -14,9 +16,26 @@ def _whole(text: str) -> str:
     return text
 
 
+def _integral(value: object) -> object:
+    """To JSON 3.0 is as good an integer as 3."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _boolean(value: object) -> object:
+    """To Python 0 is as good as False."""
+    if not isinstance(value, bool):
+        raise ValueError("it is not a boolean")
+    return value
+
+
 Text = Annotated[str, AfterValidator(_whole)]
-Positive = Annotated[int, Field(ge=1)]
-Zero = Annotated[float, Field(ge=0, le=0)]
+No = Annotated[Literal[False], BeforeValidator(_boolean)]
+Integer = Annotated[int, BeforeValidator(_integral)]
+Positive = Annotated[Integer, Field(ge=1)]
+Penalty = Annotated[float, Field(ge=-2, le=2)]
+Seed = Annotated[Integer, Field(ge=-(2**63), lt=2**63, json_schema_extra=SEED_RANGE)]
+TokenId = Annotated[str, Field(pattern="^(0|[1-9][0-9]{0,8})$")]
+Bias = Annotated[float, Field(ge=-100, le=100)]
 Stop = Annotated[Text, Field(min_length=1)]
 
 
@@ -47,24 +66,45 @@ class TextFormat(Wire):
     type: Literal["text"]
 
 
+class JsonFormat(Wire):
+    type: Literal["json_object"]
+
+
+class NamedSchema(Wire):
+    """`strict` changes nothing: every answer is held to the whole schema. A `description` would be shown to no model,
+    so it is refused."""
+
+    name: Annotated[str, Field(pattern="^[a-zA-Z0-9_-]{1,64}$")]
+    schema_: Annotated[dict[str, Any], Field(alias="schema")]
+    strict: bool | None = None
+
+
+class SchemaFormat(Wire):
+    type: Literal["json_schema"]
+    json_schema: NamedSchema
+
+
+Format = Annotated[TextFormat | JsonFormat | SchemaFormat, Field(discriminator="type")]
+
+
 class Common(Wire):
-    """Fields that chat and completions share. The second block takes only the values that ask for nothing."""
+    """Fields that chat and completions share. `user` names a client, for a fair share of the engine."""
 
     model: str
     max_tokens: Positive | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
-    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
+    seed: Seed | None = None
     stop: Stop | Annotated[list[Stop], Field(max_length=4)] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     ignore_eos: bool = False
 
-    n: Literal[1] | None = None
-    frequency_penalty: Zero | None = None
-    presence_penalty: Zero | None = None
-    logit_bias: Annotated[dict[str, float], Field(max_length=0)] | None = None
-    user: str | None = None
+    n: Annotated[Integer, Field(ge=1, le=MOST_CHOICES)] | None = None
+    frequency_penalty: Penalty | None = None
+    presence_penalty: Penalty | None = None
+    logit_bias: Annotated[dict[TokenId, Bias], Field(json_schema_extra={"additionalProperties": False})] | None = None
+    user: Text | None = None
 
     def stops(self) -> tuple[str, ...]:
         """The stop strings as a tuple, whichever way they were given."""
@@ -79,15 +119,16 @@ class ChatRequest(Common):
     messages: Annotated[list[ChatMessage], Field(min_length=1)]
     max_completion_tokens: Positive | None = None
     logprobs: bool | None = None
-    top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
-    response_format: TextFormat | None = None
+    top_logprobs: Annotated[Integer, Field(ge=0, le=20)] | None = None
+    response_format: Format | None = None
 
 
 class CompletionRequest(Common):
-    """POST /v1/completions. `prompt` is one text or one list of token ids (or a list holding just one of them)."""
+    """POST /v1/completions. `prompt` is one text or one list of token ids (or a list holding just one of them). The
+    last three fields take only the values that ask for nothing."""
 
     prompt: Text | list[int] | list[Text] | list[list[int]]
-    logprobs: Annotated[int, Field(ge=0, le=5)] | None = None
-    echo: Literal[False] | None = None
-    best_of: Literal[1] | None = None
+    logprobs: Annotated[Integer, Field(ge=0, le=5)] | None = None
+    echo: No | None = None
+    best_of: Annotated[Integer, Field(ge=1, le=1)] | None = None
     suffix: None = None

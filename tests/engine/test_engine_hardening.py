@@ -104,7 +104,7 @@ def test_everyone_is_told_when_the_engine_fails(tiny: Any, engine_of: Any, reque
         codes = []
         for _ in range(2):  # one under way when it fails, one that comes after
             with pytest.raises(RequestError) as caught:
-                async for _ in bridge.ask(request_of([1, 2, 3])):
+                async for _ in bridge.ask([request_of([1, 2, 3])], streams=True):
                     pass
             codes.append(caught.value.kind)
         assert bridge.failure == "MemoryError: no more"

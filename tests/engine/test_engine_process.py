@@ -120,6 +120,8 @@ def taken_port() -> tuple[socket.socket, str]:
         (("--host", "no.such.host.invalid"), "address"),
         (("--port", "70000"), "address"),
         (("--request-log", "/no/such/folder/log"), "log"),
+        (("--max-requests", "0"), "config"),
+        (("--api-key-file", "/no/such/file"), "key"),
     ],
 )
 def test_what_cannot_be_used_is_one_line_and_code_2(tiny_folder: Path, options: tuple[str, str], kind: str) -> None:
@@ -176,7 +178,7 @@ def test_an_engine_that_breaks_tells_everybody(
         for name in ("under way", "later"):
             request = Request(name, 1, [1], Sampling(4), TextStream(tiny_tokenizer.decode))
             try:
-                async for _ in bridge.ask(request):
+                async for _ in bridge.ask([request], streams=True):
                     pass
             except RequestError as err:
                 said.append(f"{err.status} {err.kind} {err}")

@@ -32,11 +32,20 @@ BAD_CHATS: dict[str, tuple[dict[str, Any], str, str | None]] = {
     "unknown field": ({"frobnicate": 1}, "unknown_field", "frobnicate"),
     "top_k": ({"top_k": 5}, "unknown_field", "top_k"),
     "tools": ({"tools": []}, "unknown_field", "tools"),
-    "n": ({"n": 2}, "invalid_value", "n"),
-    "frequency_penalty": ({"frequency_penalty": 0.5}, "invalid_value", "frequency_penalty"),
-    "presence_penalty": ({"presence_penalty": -1}, "invalid_value", "presence_penalty"),
-    "logit_bias": ({"logit_bias": {"5": 1.0}}, "invalid_value", "logit_bias"),
-    "json mode": ({"response_format": {"type": "json_object"}}, "invalid_value", "response_format.type"),
+    "no choices": ({"n": 0}, "invalid_value", "n"),
+    "too many choices": ({"n": 17}, "invalid_value", "n"),
+    "frequency_penalty": ({"frequency_penalty": 2.5}, "invalid_value", "frequency_penalty"),
+    "presence_penalty": ({"presence_penalty": -2.1}, "invalid_value", "presence_penalty"),
+    "too much bias": ({"logit_bias": {"5": 101}}, "invalid_value", "logit_bias"),
+    "bias of no token": ({"logit_bias": {"five": 1}}, "invalid_value", "logit_bias"),
+    "bias past the vocabulary": ({"logit_bias": {"257": 1}}, "invalid_value", "logit_bias"),
+    "unknown format": ({"response_format": {"type": "xml"}}, "invalid_value", "response_format"),
+    "format without schema": ({"response_format": {"type": "json_schema"}}, "missing_field", "response_format.json"),
+    "json that goes on": (
+        {"response_format": {"type": "json_object"}, "ignore_eos": True},
+        "invalid_value",
+        "ignore_eos",
+    ),
     "no messages": ({"messages": []}, "invalid_value", "messages"),
     "role": ({"messages": [{"role": "tool", "content": "x"}]}, "invalid_value", "messages[0].role"),
     "name": ({"messages": [{"role": "user", "content": "x", "name": "me"}]}, "unknown_field", "messages[0].name"),
@@ -89,6 +98,8 @@ BAD_COMPLETIONS: dict[str, tuple[dict[str, Any], str, str | None]] = {
     "echo": ({"echo": True}, "invalid_value", "echo"),
     "suffix": ({"suffix": "x"}, "invalid_value", "suffix"),
     "best_of": ({"best_of": 2}, "invalid_value", "best_of"),
+    "fewer than the choices": ({"best_of": 1, "n": 2}, "invalid_value", "best_of"),
+    "response_format": ({"response_format": {"type": "json_object"}}, "unknown_field", "response_format"),
     "logprobs": ({"logprobs": 6}, "invalid_value", "logprobs"),
     "chat logprobs": ({"logprobs": True}, "invalid_value", "logprobs"),
     "two prompts": ({"prompt": ["a", "b"]}, "invalid_value", "prompt"),
@@ -186,6 +197,20 @@ def test_a_full_queue_answers_429(serve: Any, tiny_folder: Any) -> None:
         outcomes.clear()
         ask(client)
         assert outcomes == [450]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_choices_that_do_not_all_fit_the_queue_are_refused_together(serve: Any, tiny_folder: Any, stream: bool) -> None:
+    from openai import OpenAI, RateLimitError
+
+    with (
+        serve(tiny_folder, "--max-running", "1", "--max-waiting", "1") as served,
+        OpenAI(base_url=served.url + "/v1", api_key="x", max_retries=0) as client,
+    ):
+        with pytest.raises(RateLimitError):
+            client.chat.completions.create(**CHAT, n=3, stream=stream)
+        assert len(client.chat.completions.create(**CHAT, n=2).choices) == 2
+        assert [line["finish_reason"] for line in served.log_lines()[:2]] == ["cancelled"] * 2
 
 
 def test_a_model_without_a_chat_template(serve: Any, tiny: Any, tiny_tokenizer: Any, tmp_path: Any) -> None:

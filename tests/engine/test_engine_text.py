@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reference_engine.text import TextStream
+from reference_engine.text import TextStream, WholeText
 
 
 def decode(tokens: Sequence[int]) -> str:
@@ -67,3 +67,12 @@ def test_no_piece_of_a_stop_is_ever_shown(text: str, stop: str) -> None:
 )
 def test_pieces(data: str, stops: tuple[str, ...], pieces: list[str]) -> None:
     assert run(data.encode(), stops)[0] == pieces
+
+
+@given(st.binary(max_size=12), st.binary(max_size=40))
+def test_whole_text_is_what_a_stream_shows_in_all(context: bytes, data: bytes) -> None:
+    """Also after a prompt, whatever it ends in."""
+    stream, whole = TextStream(decode, (), list(context)), WholeText(decode, list(context))
+    shown = "".join([*(stream.push(byte) for byte in data), stream.flush()])
+    assert [whole.push(byte) for byte in data] == [""] * len(data)
+    assert whole.flush() == shown

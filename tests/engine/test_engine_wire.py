@@ -47,6 +47,7 @@ def test_a_chat_is_the_dense_models_answer(
         "prompt_tokens": len(prompt_ids),
         "completion_tokens": 12,
         "total_tokens": len(prompt_ids) + 12,
+        "prompt_tokens_details": {"cached_tokens": 0},
     }
 
 
@@ -226,3 +227,82 @@ def test_values_that_ask_for_nothing_are_taken(client: Any) -> None:
         logit_bias={}, response_format={"type": "text"}, user="me", stop=[], extra_body={"ignore_eos": True},
     )  # fmt: skip
     assert answer.usage.completion_tokens == 2
+
+
+def test_several_choices(ask: Callable[..., Any]) -> None:
+    wanted = {"n": 4, "temperature": 1.0, "seed": 9, "max_tokens": 20}
+    whole = ask(**wanted)
+    texts = [choice.message.content for choice in whole.choices]
+    assert [choice.index for choice in whole.choices] == [0, 1, 2, 3]
+    assert len(set(texts)) == 4
+    assert ask(**(wanted | {"n": 1})).choices[0].message.content == texts[0]
+    assert whole.usage.completion_tokens == 80
+    assert whole.usage.total_tokens == whole.usage.prompt_tokens + 80
+    streamed, roles, ends, order = [""] * 4, [0] * 4, [""] * 4, []
+    *chunks, usage = ask(**wanted, stream=True, stream_options={"include_usage": True})
+    for chunk in chunks:
+        (choice,) = chunk.choices
+        order.append(choice.index)
+        streamed[choice.index] += choice.delta.content or ""
+        roles[choice.index] += choice.delta.role is not None
+        ends[choice.index] = choice.finish_reason
+    assert (streamed, roles, ends) == (texts, [1] * 4, ["length"] * 4)
+    assert order != sorted(order), "the choices came one after the other"
+    assert usage.usage == whole.usage
+    assert len({chunk.id for chunk in chunks}) == 1
+
+
+def test_several_completions(client: Any) -> None:
+    fields = {"model": "tiny", "prompt": "abc", "max_tokens": 9, "n": 2, "seed": 1, "logprobs": 1}
+    whole = client.completions.create(**fields, extra_body={"ignore_eos": True})
+    chunks = list(client.completions.create(**fields, stream=True, extra_body={"ignore_eos": True}))
+    for choice in whole.choices:
+        own = [chunk.choices[0] for chunk in chunks if chunk.choices[0].index == choice.index]
+        assert "".join(part.text for part in own) == choice.text
+        assert [part.logprobs.text_offset[0] for part in own[:-1]] == choice.logprobs.text_offset
+        assert len(choice.logprobs.tokens) == 9
+
+
+def test_bias_and_penalties_over_the_wire(ask: Callable[..., Any]) -> None:
+    assert ask(logit_bias={"65": 100}).choices[0].message.content == "A" * 12
+    varied = ask(logit_bias={str(ord(c)): 90 + i for i, c in enumerate("abc")}, frequency_penalty=2.0)
+    assert set(varied.choices[0].message.content) == set("abc")
+    entries = ask(logit_bias={"65": 100}, logprobs=True).choices[0].logprobs.content
+    assert max(entry.logprob for entry in entries) < -0.01  # the model's own view of what it was made to say
+
+
+def test_a_conversation(client: Any) -> None:
+    """Turn by turn, streamed and not, each side seeing all that was said."""
+    for stream in (False, True):
+        messages: list[dict[str, str]] = [{"role": "system", "content": "be brief"}]
+        prompts = []
+        for turn in ("hello", "and then?", "thanks"):
+            messages.append({"role": "user", "content": turn})
+            fields: dict[str, Any] = {"model": "tiny", "messages": messages, "max_tokens": 10, "seed": 3}
+            if stream:
+                options = {"stream": True, "stream_options": {"include_usage": True}}
+                *chunks, last = client.chat.completions.create(**fields, **options)
+                text, usage = "".join(chunk.choices[0].delta.content or "" for chunk in chunks), last.usage
+            else:
+                answer = client.chat.completions.create(**fields)
+                text, usage = answer.choices[0].message.content, answer.usage
+            messages.append({"role": "assistant", "content": text})
+            prompts.append(usage.prompt_tokens)
+        assert prompts == sorted(set(prompts))
+
+
+def test_a_conversation_of_the_async_client(tiny_server: Any) -> None:
+    import asyncio
+
+    from openai import AsyncOpenAI
+
+    async def scene() -> tuple[list[str], str]:
+        async with AsyncOpenAI(base_url=tiny_server.url + "/v1", api_key="x", max_retries=0) as client:
+            fields: dict[str, Any] = {"model": "tiny", "messages": CHAT, "max_tokens": 12, "seed": 2}
+            answers = await asyncio.gather(*(client.chat.completions.create(**fields) for _ in range(8)))
+            stream = await client.chat.completions.create(**fields, stream=True)
+            pieces = [chunk.choices[0].delta.content or "" async for chunk in stream]
+            return [answer.choices[0].message.content for answer in answers], "".join(pieces)
+
+    answers, streamed = asyncio.run(scene())
+    assert answers == [streamed] * 8
