@@ -15,13 +15,9 @@ from reference_engine.kernels import build, pack
 from reference_engine.model.load import Checkpoint
 from reference_engine.model.rope import rope_frequencies
 from reference_engine.model.scores import Scores
-from reference_engine.request import Request, Sampling
-from reference_engine.schedule.plan import Segment, StepPlan
-from reference_engine.text import WholeText
+from reference_engine.schedule.plan import StepPlan
 
 PAGE_TOK = 16
-FINE_SHARE = 0.25  # of the blocks of activations in 24 bits and not 16: see `cpu/activations.h`
-LEARNT_TOK = 128
 Int32s = NDArray[np.int32]
 
 
@@ -67,10 +63,8 @@ class NativeModel:
         self.threads = threads or len(os.sched_getaffinity(0))
         self._kept: list[Any] = []  # memory that the native side points into
         self._model = ctypes.c_void_p(self._lib.engine_new(ctypes.byref(self._shape())))
-        self._greedy = np.empty(config.step_tok, np.int32)
-        self._caches: list[NDArray[np.float32]] = []
+        self._greedy, self._width = np.empty(config.step_tok, np.int32), 1
         self._load(checkpoint, config.has("packing"))
-        self._learn()
 
     def __del__(self) -> None:
         if getattr(self, "_model", None):
@@ -78,22 +72,18 @@ class NativeModel:
 
     def run(self, plan: StepPlan, wanted: Sequence[int]) -> Scores:
         """See `Model.run`."""
-        rows, kept = self._rows(plan, wanted)
+        arrays = _arrays(plan, wanted, self._config.has("skipping"))
+        logits = np.empty((len(wanted), self.spec.vocab), np.float32)
+        choices = len(arrays["choice_rows"])
+        rows = _Plan(rows=len(arrays["ids"]), segments=len(plan.segments), width=arrays["tables"].shape[1],
+                     choices=choices, copies=len(plan.copies))  # fmt: skip
+        for name, array in (*arrays.items(), ("logits", logits), ("greedy", self._greedy)):
+            setattr(rows, name, array.ctypes.data)
         self._lib.engine_step(self._model, ctypes.byref(rows))
-        greedy = self._greedy[: rows.choices].tolist()
+        greedy = self._greedy[:choices].tolist()
         if not self._config.has("skipping"):
             greedy = [greedy[row] for row in _choice_rows(plan)]
-        return Scores(greedy, torch.from_numpy(kept["logits"]))
-
-    def _rows(self, plan: StepPlan, wanted: Sequence[int]) -> tuple[_Plan, dict[str, NDArray[Any]]]:
-        """The plan as the native side takes it, and the arrays that it points into."""
-        kept: dict[str, NDArray[Any]] = dict(_arrays(plan, wanted, self._config.has("skipping")))
-        kept |= {"logits": np.empty((len(wanted), self.spec.vocab), np.float32), "greedy": self._greedy}
-        rows = _Plan(rows=len(kept["ids"]), segments=len(plan.segments), width=kept["tables"].shape[1],
-                     choices=len(kept["choice_rows"]), copies=len(plan.copies))  # fmt: skip
-        for name, array in kept.items():
-            setattr(rows, name, array.ctypes.data)
-        return rows, kept
+        return Scores(greedy, torch.from_numpy(logits))
 
     def _shape(self) -> _Shape:
         spec, config = self.spec, self._config
@@ -135,18 +125,6 @@ class NativeModel:
             self._keep(checkpoint.floats("model.norm.weight").numpy()), *tables,
         )  # fmt: skip
 
-    def _learn(self) -> None:
-        """Which blocks of activations count as large, from some tokens drawn at random; the cache is left blank."""
-        count = min(LEARNT_TOK, self._config.step_tok, self._config.pages * PAGE_TOK)
-        ids = np.random.default_rng(0).integers(0, self.spec.vocab, count).tolist()
-        asked = Request("learn", count, ids, Sampling(1), WholeText(lambda _: ""))
-        asked.pages = list(range(-(-count // PAGE_TOK)))
-        rows, kept = self._rows(StepPlan((Segment(asked, 0, count, False),)), [])
-        self._lib.engine_learn(self._model, ctypes.byref(rows), ctypes.c_float(FINE_SHARE))
-        for cache in self._caches:
-            cache[: len(asked.pages) * cache.size // self._config.pages] = 0
-        del kept
-
     def _turns(self, checkpoint: Checkpoint) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """cos and sin, both (positions, head_dim / 2)."""
         positions = torch.arange(min(self.spec.context_tok, self._config.pages * PAGE_TOK), dtype=torch.float32)
@@ -157,8 +135,7 @@ class NativeModel:
         """Keys or values of one layer. numpy asks the system for zeroed memory: it costs nothing until it is used."""
         floats = self._config.pages * self.spec.kv_heads * self.spec.head_dim * PAGE_TOK
         try:
-            self._caches.append(np.zeros(floats, np.float32))
-            return self._keep(self._caches[-1])
+            return self._keep(np.zeros(floats, np.float32))
         except (MemoryError, ValueError) as err:
             raise EngineError(
                 f"a cache of {self._config.pages * PAGE_TOK} tokens does not fit: {err}", "config"

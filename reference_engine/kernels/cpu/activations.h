@@ -1,28 +1,20 @@
 // What a projection is multiplied with: floats in blocks of 32, each block as whole numbers and one scale.
-// 16 bits keep a block to 1.5e-5 of its largest number. That changes one token in some ten thousand, and most of the
-// error comes from the few blocks with large numbers: those above a threshold get 24 bits, as many as float32 has. 8
-// bits everywhere, the usual choice, change most answers.
+// The whole numbers have 24 bits with their sign: a block is then kept to 6e-8 of its largest number, which is what
+// float32 itself does. 16 bits (1.5e-5) change one token in some ten thousand, 8 bits (4e-3) most answers.
 #pragma once
 #include "lanes.h"
 
 constexpr int BLOCK = 32, PLANES = 3;
 constexpr float LARGEST = 127 * 65536;
-constexpr float MIDDLE_WEIGHT = 7.5f;  // of 0 .. 15
 
-// 32 numbers of a row: value = (high * 65536 + middle * 256 + low) * scale, three signed bytes; low is 0 in a block of
-// 16 bits. With VNNI the planes high, middle, low lie one after the other. Else `middle * 256 + low` come first as
-// 16-bit numbers, in each four the order 0 2 1 3 that multiply-and-add of pairs wants, then the high bytes.
+// 32 numbers of a row: value = (high * 65536 + middle * 256 + low) * scale, the three signed bytes.
+// With VNNI the planes high, middle, low lie one after the other. Else `middle * 256 + low` come first as 16-bit numbers,
+// in each four the order 0 2 1 3 that multiply-and-add of pairs wants, then the high bytes.
 struct alignas(64) Cell {
   int8_t planes[PLANES * BLOCK];
-  float scale, middle_scale, high_scale;  // times 1, 256, 65536
-  float total;        // the sum of the floats themselves, which an offset of the weights is multiplied with
-  float shift;        // MIDDLE_WEIGHT times what rounding took from that sum: with it the error of a product is that of
-                      // weights around zero, 2.4 times smaller
-  int32_t high, low;  // the sums of the high bytes, and of the rest
-  union {
-    int32_t is_fine;  // 24 bits
-    float rest;       // in the head's rows: what the high plane alone may be wrong by
-  };
+  float scale, total;     // total: the sum of the floats themselves
+  int32_t high, low;      // the sums of the high bytes, and of the rest
+  float high_scale, rest; // 65536 * scale; what the high plane alone may be wrong by (only for the head)
 };
 
 // Rows of `k` numbers: cells block by block, the rows of a block side by side, so that rows computed together are at
@@ -66,8 +58,8 @@ INLINE void keep_half(Cell& to, int at, Ints high, Ints rest) {
 #endif
 }
 
-// Store 32 numbers, held in two vectors, as block `block` of row `row`; in 24 bits if one is larger than `fine_above`.
-INLINE void keep(const Rows& to, int row, int block, Floats a, Floats b, float fine_above, bool with_rest = false) {
+// Store 32 numbers, held in two vectors, as block `block` of row `row`.
+INLINE void keep(const Rows& to, int row, int block, Floats a, Floats b, bool with_rest = false) {
   if (to.plain) {
     float* out = to.floats + (size_t)row * to.k + block * BLOCK;
     store(out, a), store(out + LANES, b);
@@ -76,15 +68,11 @@ INLINE void keep(const Rows& to, int row, int block, Floats a, Floats b, float f
   Cell& cell = to.cell(row, block);
   float most = largest(larger(absolute(a), absolute(b)));
   float inverse = most > 0 ? LARGEST / most : 0, scale = most / LARGEST;
-  const bool is_fine = most > fine_above;
-  Ints wa, wb;
-  if (is_fine) wa = nearest(a * inverse), wb = nearest(b * inverse);
-  else wa = nearest(a * (inverse / 256)) * 256, wb = nearest(b * (inverse / 256)) * 256;
+  Ints wa = nearest(a * inverse), wb = nearest(b * inverse);
   Ints ha = (wa + HALFWAY) >> 16, hb = (wb + HALFWAY) >> 16, ra = wa - (ha << 16), rb = wb - (hb << 16);
   keep_half(cell, 0, ha, ra), keep_half(cell, LANES, hb, rb);
-  cell.scale = scale, cell.middle_scale = scale * 256, cell.high_scale = scale * 65536, cell.total = sum(a + b);
-  cell.high = sum(ha + hb), cell.low = sum(ra + rb), cell.is_fine = is_fine;
-  cell.shift = MIDDLE_WEIGHT * sum(a - __builtin_convertvector(wa, Floats) * scale + (b - __builtin_convertvector(wb, Floats) * scale));
+  cell.scale = scale, cell.total = sum(a + b), cell.high_scale = scale * 65536.0f;
+  cell.high = sum(ha + hb), cell.low = sum(ra + rb);
   if (!with_rest) return;
   Floats fa = __builtin_convertvector(wa, Floats), fb = __builtin_convertvector(wb, Floats);
   // Cauchy-Schwarz on what the high plane leaves, and the roundings of a sum of `blocks` products within |w| * |x|

@@ -7,7 +7,7 @@
 #pragma once
 #include "model.h"
 
-static void norm_row(const Model&, const float*, const float*, const Rows&, int, float, bool);
+static void norm_row(const Model&, const float*, const float*, const Rows&, int, bool);
 constexpr int LEAST_CERTIFIED = 4;   // below so many rows memory decides, and the norms are more bytes to read
 constexpr size_t MOST_MAYBE = 1 << 16;  // candidates a thread keeps; beyond that the whole head is computed
 
@@ -111,7 +111,7 @@ static void screened_head(Model& m, const Plan& plan, int worker) {
 
 static void run_head(Model& m, const Plan& plan, int worker) {
   m.crew.each(plan.choices, 1, [&](int i) {
-    norm_row(m, m.x + (size_t)plan.choice_rows[i] * m.shape.hidden, m.norm, m.last, i, 0, true);
+    norm_row(m, m.x + (size_t)plan.choice_rows[i] * m.shape.hidden, m.norm, m.last, i, true);
   });
 #if defined(__AVX512VNNI__)
   if (is_certified(m, plan)) screened_head(m, plan, worker);

@@ -11,8 +11,6 @@ struct Layer {
   const float *attention_norm, *mlp_norm;
   Matrix qkv, out, gate_up, down;
   float *keys, *values;
-  // numbers above which a block of the input of qkv, out, gate and up, down is kept in 24 bits
-  float fine_above[4] = {0, 0, 0, 0};
 };
 
 // In the order in which `native.py` lays it out.
@@ -50,7 +48,7 @@ struct Model {
   std::vector<float> part_values;
   std::unique_ptr<std::atomic<int>[]> finished;
   size_t finished_size = 0;
-  std::vector<float>* sizes = nullptr;  // while thresholds are learnt: the largest number of each block, by layer and matrix
+  int64_t screened = 0, recomputed = 0;
 
   explicit Model(const Shape& s) : shape(s), layers(s.layers), crew(s.threads) {
     qkv_width = (s.heads + 2 * s.kv_heads) * s.head_dim;

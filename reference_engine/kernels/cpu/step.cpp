@@ -21,22 +21,22 @@ static void embed(Model& m, const Plan& plan, int j) {
   }
 }
 
-static void norm_row(const Model& m, const float* x, const float* weight, const Rows& to, int row, float fine_above, bool with_rest) {
+static void norm_row(const Model& m, const float* x, const float* weight, const Rows& to, int row, bool with_rest = false) {
   Floats square = Floats{};
   for (int k = 0; k < m.shape.hidden; k += LANES) { Floats v = load(x + k); square += v * v; }
   float scale = 1.0f / sqrtf(sum(square) / (float)m.shape.hidden + m.shape.rms_eps);
   for (int k = 0; k < m.shape.hidden; k += BLOCK)
     keep(to, row, k / BLOCK, load(weight + k) * (load(x + k) * scale),
-         load(weight + k + LANES) * (load(x + k + LANES) * scale), fine_above, with_rest);
+         load(weight + k + LANES) * (load(x + k + LANES) * scale), with_rest);
 }
 
 // The norm of every row, ready to be multiplied. A single row is done by each thread for itself.
-static const Rows& norm(Model& m, int rows, const float* weight, float fine_above, int worker) {
+static const Rows& norm(Model& m, int rows, const float* weight, int worker) {
   if (rows == 1) {
-    norm_row(m, m.x, weight, m.own[worker], 0, fine_above, false);
+    norm_row(m, m.x, weight, m.own[worker], 0);
     return m.own[worker];
   }
-  m.crew.each(rows, 1, [&](int j) { norm_row(m, m.x + (size_t)j * m.shape.hidden, weight, m.normed, j, fine_above, false); });
+  m.crew.each(rows, 1, [&](int j) { norm_row(m, m.x + (size_t)j * m.shape.hidden, weight, m.normed, j); });
   return m.normed;
 }
 
@@ -94,14 +94,14 @@ static void project_head(Model& m, const Plan& plan, Layer& layer, const Rows& i
 // A few rows of one segment that attend together, for one kv head.
 struct Block { int first, rows, segment, splits; };
 
-static void finish_queries(Model& m, const Layer& layer, const Block& block, int kv, const Part* part, float* values) {
+static void finish_queries(Model& m, const Block& block, int kv, const Part* part, float* values) {
   const int shared = m.shape.heads / m.shape.kv_heads, dim = m.shape.head_dim;
   for (int i = 0; i < block.rows * shared; i++) {
     Floats scale = all(1.0f / part[i].weight);
     const int row = block.first + i / shared, head = kv * shared + i % shared;
     for (int d = 0; d < dim; d += BLOCK)
       keep(m.mixed, row, (head * dim + d) / BLOCK, load(values + i * dim + d) * scale,
-           load(values + i * dim + d + LANES) * scale, layer.fine_above[1]);
+           load(values + i * dim + d + LANES) * scale);
   }
 }
 
@@ -149,7 +149,7 @@ static void attention(Model& m, const Plan& plan, const Layer& layer, const std:
       auto [part, values] = split_of(split);
       for (int i = 0; i < block.rows * shared; i++) merge(sum_[i], mixed + i * dim, part[i], values + i * dim, dim);
     }
-    finish_queries(m, layer, block, kv, sum_, mixed);
+    finish_queries(m, block, kv, sum_, mixed);
   };
   if (!is_split) {
     m.crew.each((int)blocks.size() * kv_heads, 1, [&](int task) {
@@ -211,7 +211,7 @@ static void gate(Model& m, const Layer& layer, const Rows& in, int rows) {
   m.crew.each(m.shape.mlp / BLOCK, 1, [&](int task) {
     project<4>(layer.gate_up, task * 4, in, rows, [&](int j, const Floats* y) {
       Floats a = y[0] / (exponential(-y[0]) + 1.0f) * y[2], b = y[1] / (exponential(-y[1]) + 1.0f) * y[3];
-      keep(m.inner, j, task, a, b, layer.fine_above[3]);
+      keep(m.inner, j, task, a, b);
     });
   });
 }
@@ -221,14 +221,6 @@ static void copy_page(Model& m, int from, int to, int layer) {
   Layer& l = m.layers[layer];
   memcpy(l.keys + to * page, l.keys + from * page, page * sizeof(float));
   memcpy(l.values + to * page, l.values + from * page, page * sizeof(float));
-}
-
-// Note how large the numbers of each block are. The first token is left out: all others attend to it, and it is so large
-// in many models that it would be the measure of all.
-static void learn(Model& m, const Layer& layer, int part, const Rows& rows, int n) {
-  auto& sizes = m.sizes[(&layer - m.layers.data()) * 4 + part];
-  for (int j = 1; j < n && !rows.plain; j++)
-    for (int b = 0; b < rows.blocks; b++) sizes.push_back(rows.cell(j, b).scale * LARGEST);
 }
 
 static void step(Model& m, const Plan& plan) {
@@ -245,16 +237,12 @@ static void step(Model& m, const Plan& plan) {
       });
     m.crew.each(plan.rows, 1, [&](int j) { embed(m, plan, j); });
     for (Layer& layer : m.layers) {
-      const Rows& in = norm(m, plan.rows, layer.attention_norm, layer.fine_above[0], worker);
+      const Rows& in = norm(m, plan.rows, layer.attention_norm, worker);
       m.crew.each(s.heads + 2 * s.kv_heads, 1, [&](int head) { project_head(m, plan, layer, in, head); });
-      if (m.sizes && !worker) learn(m, layer, 0, m.normed, plan.rows);
       attention(m, plan, layer, blocks, is_split);
-      if (m.sizes && !worker) learn(m, layer, 1, m.mixed, plan.rows);
       add_projection(m, layer.out, m.mixed, plan.rows);
-      const Rows& again = norm(m, plan.rows, layer.mlp_norm, layer.fine_above[2], worker);
-      if (m.sizes && !worker) learn(m, layer, 2, m.normed, plan.rows);
+      const Rows& again = norm(m, plan.rows, layer.mlp_norm, worker);
       gate(m, layer, again, plan.rows);
-      if (m.sizes && !worker) learn(m, layer, 3, m.inner, plan.rows);
       add_projection(m, layer.down, m.inner, plan.rows);
     }
     run_head(m, plan, worker);
@@ -292,17 +280,6 @@ void engine_ends(Model* m, const uint8_t* embedding, int embedding_form, const u
   m->allot();
 }
 void engine_step(Model* m, const Plan* plan) { step(*m, *plan); }
-// Set the thresholds so that of the blocks in `plan`, computed in 24 bits throughout, `share` would be above them.
-void engine_learn(Model* m, const Plan* plan, float share) {
-  std::vector<std::vector<float>> sizes(m->layers.size() * 4);
-  m->sizes = sizes.data();
-  step(*m, *plan);
-  m->sizes = nullptr;
-  for (size_t i = 0; i < sizes.size(); i++) {
-    if (sizes[i].empty()) continue;
-    const size_t above = std::min(sizes[i].size() - 1, (size_t)((1 - share) * sizes[i].size()));
-    std::nth_element(sizes[i].begin(), sizes[i].begin() + above, sizes[i].end());
-    m->layers[i / 4].fine_above[i % 4] = sizes[i][above];
-  }
-}
+int64_t engine_screened(const Model* m) { return m->screened; }
+int64_t engine_recomputed(const Model* m) { return m->recomputed; }
 }

@@ -44,31 +44,7 @@ INLINE void dot(__m512i& sum_, __m512i weights, const int8_t* four) {
   asm("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(sum_) : "v"(weights), "m"(*(const int32_t*)four));
 }
 
-// sums[r]: the weighted sum of row r's numbers. The low plane is looked at only where a row has one: for the others it
-// would add zero, so a row's sum does not depend on its neighbours.
-template <int R> INLINE void sums4(const Grid& g, const Cell* x, Floats* sums) {
-  __m512i h[R], m[R];
-  for (int r = 0; r < R; r++) h[r] = m[r] = _mm512_setzero_si512();
-#pragma GCC unroll 8
-  for (int i = 0; i < 8; i++)
-#pragma GCC unroll 8
-    for (int r = 0; r < R; r++) dot(h[r], g.v[i], x[r].planes + i * 4), dot(m[r], g.v[i], x[r].planes + BLOCK + i * 4);
-  for (int r = 0; r < R; r++) {
-    Ints both = (Ints)_mm512_add_epi32(_mm512_slli_epi32(h[r], 8), m[r]);
-    sums[r] = __builtin_convertvector(both, Floats) * x[r].middle_scale + x[r].shift;
-  }
-  int is_fine = 0;
-  for (int r = 0; r < R; r++) is_fine |= x[r].is_fine;
-  if (!is_fine) return;
-  for (int r = 0; r < R; r++) m[r] = _mm512_setzero_si512();
-#pragma GCC unroll 8
-  for (int i = 0; i < 8; i++)
-#pragma GCC unroll 8
-    for (int r = 0; r < R; r++) dot(m[r], g.v[i], x[r].planes + 2 * BLOCK + i * 4);
-  for (int r = 0; r < R; r++) sums[r] += __builtin_convertvector((Ints)m[r], Floats) * x[r].scale;
-}
-
-// high: the products of the high plane, to be taken 65536 times; low: those of middle * 256 + low.
+// low: the products of middle * 256 + low; high: those of the high plane, to be taken 65536 times.
 template <int R> INLINE void dots(const Grid& g, const Cell* x, Ints* low, Ints* high) {
   __m512i h[R], m[R], l[R];
   for (int r = 0; r < R; r++) h[r] = m[r] = l[r] = _mm512_setzero_si512();
@@ -160,14 +136,6 @@ INLINE Floats joined(Ints high, Ints low, const Cell& x) {
   return __builtin_convertvector(high, Floats) * x.high_scale + __builtin_convertvector(low, Floats) * x.scale;
 }
 
-#if !defined(__AVX512VNNI__)
-template <int R> INLINE void sums4(const Grid& g, const Cell* x, Floats* sums) {
-  Ints low[R], high[R];
-  dots<R>(g, x, low, high);
-  for (int r = 0; r < R; r++) sums[r] = joined(high[r], low[r], x[r]) + x[r].shift;
-}
-#endif
-
 template <int R> INLINE void tile4(const uint8_t* w, const Rows& x, int row, Floats* y) {
   constexpr int S = R < SOME ? R : SOME;
   for (int r = 0; r < R; r++) y[r] = Floats{};
@@ -177,9 +145,12 @@ template <int R> INLINE void tile4(const uint8_t* w, const Rows& x, int row, Flo
     Floats d = halves((const uint16_t*)(w + 256)), m = halves((const uint16_t*)(w + 288));
 #pragma GCC unroll 8
     for (int at = 0; at < R; at += S) {
-      Floats sums[S];
-      sums4<S>(g, in + at, sums);
-      for (int r = 0; r < S; r++) y[at + r] += d * sums[r], y[at + r] += m * in[at + r].total;
+      Ints low[S], high[S];
+      dots<S>(g, in + at, low, high);
+      for (int r = 0; r < S; r++) {
+        y[at + r] += d * joined(high[r], low[r], in[at + r]);
+        y[at + r] += m * in[at + r].total;
+      }
     }
   }
 }
