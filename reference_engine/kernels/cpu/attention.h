@@ -1,7 +1,7 @@
 // Attention of a few queries over the pages of their request.
 //
-// A layer's keys lie as (page, kv head, head_dim, 16 tokens), so that 16 scores are one vector; its values as
-// (page, kv head, 16 tokens, head_dim). The context is cut into splits of 64 tokens, always at the same places: a split
+// A layer's keys and values lie as (page, kv head, 16 tokens, head_dim). Keys are turned, a page at a time, so that 16
+// scores are one vector (laid down turned, each new key would touch 64 lines of memory and not 4). The context is cut into splits of 64 tokens, always at the same places: a split
 // gives its largest score, the sum of its weights and the weighted values, and `merge` adds the splits up in order.
 // What a query gets therefore depends on its own context alone, whoever else is computed, and on however many threads.
 #pragma once
@@ -10,6 +10,33 @@
 constexpr int PAGE = 16, SPLIT_PAGES = 4, SPLIT = PAGE * SPLIT_PAGES, MOST_QUERIES = 12;
 
 struct Part { float largest, weight; };  // of one query over one split; its values lie beside it
+
+// 16 x 16 numbers turned: row i of `from`, rows `apart` floats apart, becomes column i of `to`. Four times the rows of one
+// half are interleaved with those of the other.
+INLINE void turn16(const float* from, int apart, float* to) {
+#if defined(__AVX512F__)
+  const Ints low = {0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23};
+  Floats a[16], b[16];
+  for (int i = 0; i < 16; i++) a[i] = load(from + (size_t)i * apart);
+#pragma GCC unroll 4
+  for (int turn = 0; turn < 4; turn++) {
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; i++) {
+      b[2 * i] = __builtin_shuffle(a[i], a[i + 8], low);
+      b[2 * i + 1] = __builtin_shuffle(a[i], a[i + 8], low + 8);
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; i++) a[i] = b[i];
+  }
+  for (int i = 0; i < 16; i++) store(to + i * PAGE, a[i]);
+#else
+  for (int t = 0; t < PAGE; t++) for (int d = 0; d < 16; d++) to[d * PAGE + t] = from[(size_t)t * apart + d];
+#endif
+}
+
+INLINE void fetch(const float* from, int floats) {
+  for (int i = 0; i < floats; i += 16) __builtin_prefetch(from + i);
+}
 
 // Queries `q` (Q rows of `dim`, already scaled) over the pages [first, last) of `table`; query i sees tokens below
 // seen[i]. keys and values point at the kv head in page 0, pages are `page_stride` floats apart. out: Q rows of `dim`.
@@ -21,7 +48,11 @@ template <int Q> static void attend(const float* const* q, const int* seen, cons
   Floats most[Q];
   for (int i = 0; i < Q; i++) most[i] = all(-1e30f);
   for (int p = 0; p < pages; p++) {
-    const float* k = keys + table[first + p] * page_stride;
+    alignas(64) float k[128 * PAGE];
+    const float* page = keys + table[first + p] * page_stride;
+    if (p + 1 < pages) fetch(keys + table[first + p + 1] * page_stride, PAGE * dim);
+    fetch(values + table[first + p] * page_stride, PAGE * dim);
+    for (int d = 0; d < dim; d += 16) turn16(page + d, dim, k + d * PAGE);
     Floats even[Q], odd[Q];  // two chains a query hide the latency of a multiply-add
     for (int i = 0; i < Q; i++) even[i] = odd[i] = Floats{};
     for (int d = 0; d < dim; d += 2) {

@@ -8,7 +8,7 @@
 #include "model.h"
 
 static void norm_row(const Model&, const float*, const float*, const Rows&, int, bool);
-constexpr int LEAST_CERTIFIED = 4;   // below so many rows memory decides, and the norms are more bytes to read
+constexpr int LEAST_CERTIFIED = 8;   // below so many rows memory decides, and the norms are more bytes to read
 constexpr size_t MOST_MAYBE = 1 << 16;  // candidates a thread keeps; beyond that the whole head is computed
 
 static bool is_certified(const Model& m, const Plan& plan) {
@@ -45,7 +45,7 @@ INLINE Floats masked(const Model& m, int t, Floats y) {  // the last tile may be
 
 static void whole_head(Model& m, const Plan& plan, int worker) {
   const int tiles = (m.shape.vocab + LANES - 1) / LANES;
-  m.crew.each(tiles, 8, [&](int t) {
+  m.crew.each(tiles, plan.choices > 2 ? 8 : std::max(8, tiles / (4 * m.crew.size())), [&](int t) {
     project<1>(m.head, t, m.last, plan.choices, [&](int i, const Floats* y) {
       better(m.best[worker][i], masked(m, t, y[0]), t * LANES);
       if (plan.logits_at[i] < 0) return;
@@ -86,8 +86,7 @@ template <int R> static void screen(Model& m, int t, int row, int worker) {
 static void screened_head(Model& m, const Plan& plan, int worker) {
   m.crew.each((m.shape.vocab + LANES - 1) / LANES, 8, [&](int t) {
     int i = 0;
-    for (; i + 8 <= plan.choices; i += 8) screen<8>(m, t, i, worker);
-    if (i + 4 <= plan.choices) screen<4>(m, t, i, worker), i += 4;
+    for (; i + 4 <= plan.choices; i += 4) screen<4>(m, t, i, worker);
     if (i + 2 <= plan.choices) screen<2>(m, t, i, worker), i += 2;
     if (i < plan.choices) screen<1>(m, t, i, worker);
   });

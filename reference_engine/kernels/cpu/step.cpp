@@ -40,6 +40,10 @@ static const Rows& norm(Model& m, int rows, const float* weight, int worker) {
   return m.normed;
 }
 
+// How many neighbouring tasks a thread takes at once. With few rows it reads on through memory, and what it fetched ahead
+// of the next task should be its own.
+static int grain(const Model& m, int tasks, int rows) { return rows > 8 ? 1 : std::max(1, tasks / (2 * m.crew.size())); }
+
 // Rotary position, halves apart, in place. Source: Su et al., arXiv 2104.09864.
 INLINE void turn(const Model& m, float* head, int position, float scale) {
   const int half_dim = m.shape.head_dim / 2;
@@ -55,11 +59,6 @@ INLINE size_t page_at(const Model& m, const Plan& plan, int j, int kv) {
   const int page = plan.tables[(size_t)plan.row_segment[j] * plan.width + plan.positions[j] / PAGE];
   return ((size_t)page * m.shape.kv_heads + kv) * PAGE * m.shape.head_dim;
 }
-static void fetch_key(const Model& m, const Plan& plan, const Layer& layer, int j, int kv) {
-  const float* key = layer.keys + page_at(m, plan, j, kv) + plan.positions[j] % PAGE;
-  for (int d = 0; d < m.shape.head_dim; d++) __builtin_prefetch(key + (size_t)d * PAGE, 1);
-}
-
 // One head of queries, keys or values for all rows: queries are turned and kept, keys and values go to their pages.
 static void project_head(Model& m, const Plan& plan, Layer& layer, const Rows& in, int head) {
   const Shape& s = m.shape;
@@ -74,17 +73,11 @@ static void project_head(Model& m, const Plan& plan, Layer& layer, const Rows& i
       memcpy(m.queries + ((size_t)j * s.heads + head) * dim, v, dim * sizeof(float));
       return;
     }
-    const int place = position % PAGE;
-    const size_t at = page_at(m, plan, j, (head - s.heads) % s.kv_heads);
-    if (head < s.heads + s.kv_heads) {
-      turn(m, v, position, 1.0f);
-      for (int d = 0; d < dim; d++) layer.keys[at + (size_t)d * PAGE + place] = v[d];
-    } else {
-      memcpy(layer.values + at + (size_t)place * dim, v, dim * sizeof(float));
-    }
+    const bool is_key = head < s.heads + s.kv_heads;
+    if (is_key) turn(m, v, position, 1.0f);
+    float* to = (is_key ? layer.keys : layer.values) + page_at(m, plan, j, (head - s.heads) % s.kv_heads);
+    memcpy(to + (size_t)(position % PAGE) * dim, v, dim * sizeof(float));
   };
-  if (head >= s.heads && head < s.heads + s.kv_heads)  // a key is strewn over as many lines as it has numbers
-    for (int j = 0; j < plan.rows; j++) fetch_key(m, plan, layer, j, head - s.heads);
   if (tiles == 2) project<2>(layer.qkv, head * tiles, in, plan.rows, [&](int j, const Floats* o) { done(j, (const float*)o); });
   else if (tiles == 4) project<4>(layer.qkv, head * tiles, in, plan.rows, [&](int j, const Floats* o) { done(j, (const float*)o); });
   else if (tiles == 6) project<6>(layer.qkv, head * tiles, in, plan.rows, [&](int j, const Floats* o) { done(j, (const float*)o); });
@@ -196,7 +189,7 @@ static bool splits_of(Model& m, const std::vector<Block>& blocks) {
 // x += w * in
 static void add_projection(Model& m, const Matrix& w, const Rows& in, int rows) {
   const int tiles = w.outputs / LANES, hidden = m.shape.hidden;
-  m.crew.each((tiles + 1) / 2, 1, [&](int task) {
+  m.crew.each((tiles + 1) / 2, grain(m, (tiles + 1) / 2, rows), [&](int task) {
     auto done = [&](int j, const Floats* y, int n) {
       float* x = m.x + (size_t)j * hidden + task * 2 * LANES;
       for (int t = 0; t < n; t++) store(x + t * LANES, load(x + t * LANES) + y[t]);
@@ -208,7 +201,7 @@ static void add_projection(Model& m, const Matrix& w, const Rows& in, int rows) 
 
 // Tiles come as gate, gate, up, up: a task makes one whole block of silu(gate) * up.
 static void gate(Model& m, const Layer& layer, const Rows& in, int rows) {
-  m.crew.each(m.shape.mlp / BLOCK, 1, [&](int task) {
+  m.crew.each(m.shape.mlp / BLOCK, grain(m, m.shape.mlp / BLOCK, rows), [&](int task) {
     project<4>(layer.gate_up, task * 4, in, rows, [&](int j, const Floats* y) {
       Floats a = y[0] / (exponential(-y[0]) + 1.0f) * y[2], b = y[1] / (exponential(-y[1]) + 1.0f) * y[3];
       keep(m.inner, j, task, a, b);
@@ -238,7 +231,8 @@ static void step(Model& m, const Plan& plan) {
     m.crew.each(plan.rows, 1, [&](int j) { embed(m, plan, j); });
     for (Layer& layer : m.layers) {
       const Rows& in = norm(m, plan.rows, layer.attention_norm, worker);
-      m.crew.each(s.heads + 2 * s.kv_heads, 1, [&](int head) { project_head(m, plan, layer, in, head); });
+      const int heads = s.heads + 2 * s.kv_heads;
+      m.crew.each(heads, grain(m, heads, plan.rows), [&](int head) { project_head(m, plan, layer, in, head); });
       attention(m, plan, layer, blocks, is_split);
       add_projection(m, layer.out, m.mixed, plan.rows);
       const Rows& again = norm(m, plan.rows, layer.mlp_norm, worker);
