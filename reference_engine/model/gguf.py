@@ -52,11 +52,9 @@ class GgufFile:
 
     def floats(self, name: str) -> NDArray[np.float32]:
         """Tensor `name`, dequantised to float32. raises: ModelError for a format that gguf cannot read."""
-        from gguf import GGMLQuantizationType, quants
+        from gguf import quants
 
-        tensor = self.tensors[name]
-        raw = np.frombuffer(self._data, np.uint8, tensor.n_bytes, tensor.start)
-        kind = GGMLQuantizationType(tensor.kind).name
+        tensor, raw, kind = self.tensors[name], self.raw(name), self.kind(name)
         if kind in PLAIN:
             return raw.view(PLAIN[kind]).astype(np.float32).reshape(tensor.shape)
         quant = getattr(quants, kind, None)
@@ -69,6 +67,17 @@ class GgufFile:
         for at in range(0, len(blocks), STRIDE_BLOCKS):
             floats[at : at + STRIDE_BLOCKS] = quant.dequantize_blocks(blocks[at : at + STRIDE_BLOCKS])
         return floats.reshape(tensor.shape)
+
+    def raw(self, name: str) -> NDArray[np.uint8]:
+        """The bytes of tensor `name` as they lie in the file."""
+        tensor = self.tensors[name]
+        return np.frombuffer(self._data, np.uint8, tensor.n_bytes, tensor.start)
+
+    def kind(self, name: str) -> str:
+        """The format of tensor `name`, as ggml calls it: "F32", "Q4_1" …"""
+        from gguf import GGMLQuantizationType
+
+        return str(GGMLQuantizationType(self.tensors[name].kind).name)
 
     def _check_size(self) -> None:
         for name, tensor in self.tensors.items():

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from reference_engine.config import Llama3Scaling, ModelSpec
 from reference_engine.errors import ModelError
+from reference_engine.model.device import check_room
 from reference_engine.model.load import Checkpoint
 from reference_engine.model.spec import expected_shapes
 from reference_engine.model.tokenizer import Tokenizer, byte_alphabet
@@ -94,23 +95,12 @@ def parse_random(name: str) -> RandomModel | None:
     return RandomModel(shape, int(seed or 0))
 
 
-def check_room(needed: int, free: int, what: str, where: str) -> None:
-    """raises: ModelError (model-too-large), in GiB, when `needed` bytes are more than `free`."""
-    if needed > free:
-        raise ModelError(
-            f"{what} needs {needed / 2**30:.1f} GiB on {where}, and {free / 2**30:.1f} GiB are free. Take a smaller "
-            "shape, or fewer --kv-tokens",
-            "model-too-large",
-        )
-
-
 def random_checkpoint(model: RandomModel) -> Checkpoint:
     """All weights as float32 on the CPU. raises: ModelError (model-too-large)."""
-    import psutil
-
-    check_room(4 * model.values, psutil.virtual_memory().available, str(model), "the CPU")
-    tensors = {name: random_tensor(model, name, "cpu").float() for name in expected_shapes(model.spec)}
-    return replace(header(model), tensors=tensors)
+    cpu = torch.device("cpu")
+    check_room(4 * model.values, cpu, str(model))
+    drawn = ((name, random_tensor(model, name, cpu)) for name in expected_shapes(model.spec))
+    return replace(header(model), tensors={name: tensor.float() for name, tensor in drawn if tensor is not None})
 
 
 def header(model: RandomModel) -> Checkpoint:
@@ -118,15 +108,15 @@ def header(model: RandomModel) -> Checkpoint:
     return Checkpoint(Path(str(model)), model.spec, {}, None, model.weights_sha256)
 
 
-def random_tensor(model: RandomModel, name: str, device: str) -> Tensor:
-    """The tensor `name`, bfloat16, made where it stays. Norms weigh 1, biases 0; else the values are uniform, with a
-    variance of 1 / inputs, so that what comes out of a layer is as large as what goes in."""
-    shape = expected_shapes(model.spec)[name]
-    if len(shape) == 1:
-        return torch.full(shape, 0.0 if name.endswith(".bias") else 1.0, dtype=torch.bfloat16, device=device)
+def random_tensor(model: RandomModel, name: str, device: torch.device) -> Tensor | None:
+    """The tensor `name`, bfloat16, made where it stays; None when the model has none of that name. Norms weigh 1; all
+    else is uniform, with a variance of 1 / inputs, so that what comes out of a layer is as large as what goes in."""
+    shape = expected_shapes(model.spec).get(name)
+    if shape is None or len(shape) == 1:
+        return None if shape is None else torch.ones(shape, dtype=torch.bfloat16, device=device)
     tensor = torch.empty(shape, dtype=torch.bfloat16, device=device)
     flat, bound, key = tensor.view(-1), math.sqrt(3 / shape[1]), crc32(f"{model.seed} {name}".encode())
-    for at, size in _strides(tensor.numel(), STRIDE[torch.device(device).type]):
+    for at, size in _strides(tensor.numel(), STRIDE[device.type]):
         numbers = hashed(torch.arange(at, at + size, device=device), key)
         flat[at : at + size] = numbers.float() * (bound / 2**23)
     return tensor

@@ -1,4 +1,5 @@
-"""The GPU path, each part in a process of its own: whether Triton interprets or compiles is decided when it is imported."""
+"""The GPU path's kernels, each file of them in a process of its own: whether Triton interprets or compiles is decided
+when it is imported."""
 
 import os
 import subprocess
@@ -13,23 +14,28 @@ REPO = HERE.parents[1]
 
 
 def passes(name: str, interpreted: bool) -> None:
-    """Run `gpu/NAME.py`; its report is the message when it fails."""
+    """Run the file `name`; its report is the message when it fails."""
     pytest.importorskip("triton", reason="Triton has no wheel for this system")
     env = {**os.environ, "PYTHONPATH": str(REPO), "TRITON_INTERPRET": "1" if interpreted else "0"}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(HERE / "gpu" / name)]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(HERE / name)]
     done = subprocess.run(command, env=env, cwd=REPO, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
 
 
 def test_kernels_compute_what_torch_does() -> None:
-    passes("kernels.py", interpreted=True)
+    passes("gpu/kernels.py", interpreted=True)
 
 
 def test_kernels_compile_for_hopper() -> None:
-    passes("compiled.py", interpreted=False)
+    passes("gpu/compiled.py", interpreted=False)
+
+
+def test_the_model_is_the_dense_one() -> None:
+    passes("test_engine_gpu_model.py", interpreted=True)
 
 
 @pytest.mark.hw
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no NVIDIA GPU that torch can use")
-def test_kernels_compute_what_torch_does_on_a_card() -> None:
-    passes("kernels.py", interpreted=False)
+@pytest.mark.parametrize("name", ["gpu/kernels.py", "test_engine_gpu_model.py"])
+def test_the_same_on_a_card(name: str) -> None:
+    passes(name, interpreted=False)

@@ -49,7 +49,7 @@ def paged_attention(
     return mixed
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["pages", "splits"])  # one machine code for any batch
 def _attend(
     queries, keys, values, tiles, tables, positions, parts, weights, scale, heads, kv_heads, d, page_tok, pages, splits,
     SHARED: tl.constexpr, ROWS: tl.constexpr, WIDE: tl.constexpr, TOKENS: tl.constexpr, SPLIT: tl.constexpr,
@@ -107,7 +107,7 @@ def _scan(
     return top, weight, total
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["splits"])
 def _combine(parts, weights, positions, mixed, heads, d, splits, WIDE: tl.constexpr, SPLIT: tl.constexpr):
     """Add the parts of one row and head up, in their order."""
     row, head, i = tl.program_id(0), tl.program_id(1), tl.arange(0, WIDE)

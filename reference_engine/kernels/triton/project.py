@@ -39,7 +39,7 @@ def project(
     return out
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["m"])  # one machine code for any batch
 def _project(
     x, weight, scales, minima, bias, norm, residual, out, m, n, k, eps,
     PACKED: tl.constexpr, BIASED: tl.constexpr, NORMED: tl.constexpr, GATED: tl.constexpr, ADDED: tl.constexpr,

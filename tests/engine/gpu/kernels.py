@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-import triton.experimental.gluon  # noqa: F401 (3.7.1's interpreter imports it in the first launch, where that fails)
 from torch import Tensor
 
 from reference_engine.kernels.triton import oracle
