@@ -22,8 +22,7 @@ from reference_engine.model.spec import expected_shapes
 from reference_engine.model.tokenizer import Tokenizer, byte_alphabet
 
 PREFIX = "random:"
-STRIDE = {"cpu": 1 << 18, "cuda": 1 << 24}  # weights drawn at a time: what fits a cache; 128 MiB beside the model
-WORD = 0xFFFF_FFFF
+STRIDE = {"cpu": 1 << 18, "cuda": 1 << 24}  # weights drawn at a time: what fits a cache; 64 MiB beside the model
 END_ID, END = 256, "<|end|>"
 TEMPLATE = (
     "{% for m in messages %}{{ m.role }}: {{ m.content }}"
@@ -80,13 +79,11 @@ class RandomModel:
         return sum(math.prod(shape) for shape in expected_shapes(self.spec).values())
 
 
-def parse_random(name: str) -> RandomModel | None:
-    """The random model that `name` asks for; None when it is no such name.
+def parse_random(name: str) -> RandomModel:
+    """The model that `random:SHAPE` or `random:SHAPE:SEED` names.
 
     raises: ModelError (model-missing) for a shape that is not in the table or a seed that is no number.
     """
-    if not name.startswith(PREFIX):
-        return None
     shape, _, seed = name.removeprefix(PREFIX).partition(":")
     if shape not in SHAPES:
         raise ModelError(f"{name}: no shape {shape!r}; there are {', '.join(SHAPES)}", "model-missing")
@@ -117,21 +114,25 @@ def random_tensor(model: RandomModel, name: str, device: torch.device) -> Tensor
     tensor = torch.empty(shape, dtype=torch.bfloat16, device=device)
     flat, bound, key = tensor.view(-1), math.sqrt(3 / shape[1]), crc32(f"{model.seed} {name}".encode())
     for at, size in _strides(tensor.numel(), STRIDE[device.type]):
-        numbers = hashed(torch.arange(at, at + size, device=device), key)
+        numbers = hashed(torch.arange(at, at + size, dtype=torch.int32, device=device), key)
         flat[at : at + size] = numbers.float() * (bound / 2**23)
     return tensor
 
 
 def hashed(places: Tensor, key: int) -> Tensor:
-    """int64 whole numbers from -2^23 to 2^23 - 1, spread evenly; changes `places`, which are int64 from 0 to 2^32 - 1.
+    """Whole numbers from -2^23 to 2^23 - 1, spread evenly; changes `places`, which are int32 and not negative.
 
-    Source: Wellons, hash-prospector, lowbias32. Products may pass 2^63; their low 32 bits are right all the same.
+    Products wrap around, as they do in every machine's int32. Source: Wellons, hash-prospector, lowbias32.
     """
-    places.bitwise_xor_(key)
-    for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B)):
-        places.bitwise_xor_(places >> shift).mul_(factor).bitwise_and_(WORD)
-    places.bitwise_xor_(places >> 16)
-    return (places >> 8).sub_(1 << 23)
+    places.bitwise_xor_(signed(key))
+    for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B), (16, 1)):
+        places.bitwise_xor_((places >> shift).bitwise_and_((1 << (32 - shift)) - 1)).mul_(signed(factor))
+    return places >> 8
+
+
+def signed(word: int) -> int:
+    """The int32 of the same 32 bits."""
+    return word - (1 << 32) if word >> 31 else word
 
 
 def random_tokenizer(model: RandomModel) -> Tokenizer:

@@ -28,15 +28,17 @@ class Service:
     bridge: Bridge
     tokenizer: Tokenizer
     metrics: Metrics
+    is_random: bool = False
 
     @property
     def context_tok(self) -> int:
         return self.bridge.engine.context_tok
 
     def card(self) -> dict[str, object]:
-        """The model as /v1/models lists it."""
+        """The model as /v1/models lists it; one whose weights were drawn says so."""
         card = {"id": self.name, "object": "model", "created": self.started_unix_s, "owned_by": "reference_engine"}
-        return {**card, "max_model_len": self.context_tok}
+        said = {"random_weights": True} if self.is_random else {}
+        return {**card, "max_model_len": self.context_tok, **said}
 
     def check_model(self, name: str) -> None:
         """raises: RequestError (404) unless `name` is the model served."""
