@@ -56,6 +56,7 @@ class Rig:
     energy_j: Callable[[], float]
     seconds: float = SECONDS
     batches: Sequence[int] = BATCHES
+    prompt_tok: int = PROMPT_TOK
     output_tok: int = OUTPUT_TOK
     copied_bytes: int = COPIED_BYTES
 
@@ -103,7 +104,7 @@ def ours(rig: Rig, case: Case, prompts: torch.Tensor) -> tuple[GpuLlama, Callabl
     the same work as the peer's."""
     most = max(rig.batches)
     config = EngineConfig(
-        page_tok=PAGE_TOK, kv_tok=most * (PROMPT_TOK + rig.output_tok + PAGE_TOK), max_running=most,
+        page_tok=PAGE_TOK, kv_tok=most * (rig.prompt_tok + rig.output_tok + PAGE_TOK), max_running=most,
         max_waiting=most, step_tok=max(1024, 2 * most), without=frozenset({"prefix", "speculation"}),
     )  # fmt: skip
     weights = RandomWeights(case.model, rig.device) if case.model else LoadedWeights(load(default()), rig.device)
@@ -152,7 +153,7 @@ def theirs(rig: Rig, case: Case, prompts: torch.Tensor) -> Callable[[int], int]:
 
 def measure(rig: Rig, case: Case) -> Iterator[Measured]:
     """Both sides in turn at every batch, then what share of the memory's bandwidth ours uses at batch 1."""
-    prompts = torch.randint(0, 256, (max(rig.batches), PROMPT_TOK), generator=torch.Generator().manual_seed(0))
+    prompts = torch.randint(0, 256, (max(rig.batches), rig.prompt_tok), generator=torch.Generator().manual_seed(0))
     model, mine = ours(rig, case, prompts)
     peer = theirs(rig, case, prompts)
     for batch in rig.batches:
@@ -176,7 +177,7 @@ def bytes_per_token(model: GpuLlama, rig: Rig) -> float:
     """Bytes that a decoded token cannot do without: every weight, the keys and values of the mean context."""
     layers = sum(m.n_bytes for one in model.layers for m in (one.qkv, one.out, one.gate_up, one.down))
     of = model.layers[0].keys
-    context = 2 * len(model.layers) * (PROMPT_TOK + rig.output_tok / 2) * of[0].numel() * of.element_size()
+    context = 2 * len(model.layers) * (rig.prompt_tok + rig.output_tok / 2) * of[0].numel() * of.element_size()
     return layers + model.head.n_bytes + context
 
 

@@ -24,7 +24,7 @@ KERNELS = Kernels(oracle.project, oracle.rotate_and_store, oracle.paged_attentio
 def rig(step_j: float = 5.0) -> Rig:
     """The CPU, with a counter that steps at every third look."""
     looks = itertools.count()
-    return Rig(torch.device("cpu"), KERNELS, lambda: next(looks) // 3 * step_j, 0.01, (1, 2), 3, 1 << 16)
+    return Rig(torch.device("cpu"), KERNELS, lambda: next(looks) // 3 * step_j, 0.01, (1, 2), 5, 3, 1 << 16)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

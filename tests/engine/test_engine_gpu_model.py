@@ -92,7 +92,7 @@ def test_the_engine_answers_as_with_the_model_of_the_cpu(checkpoint_of: Checkpoi
     checkpoint, answers = checkpoint_of(), list[list[list[int]]]()
     for model in (Llama(checkpoint, LIMITS, keep=True), model_of(checkpoint)):
         engine = Engine(model, LIMITS)
-        requests = [request_of(ids, str(i), max_tok=4) for i, ids in enumerate([[1, 2, 3], list(range(70)), [5] * 9])]
+        requests = [request_of(ids, str(i), max_tok=3) for i, ids in enumerate([[1, 2, 3], list(range(40)), [5] * 9])]
         for request in requests:
             engine.submit(request)
         while engine.busy:

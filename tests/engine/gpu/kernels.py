@@ -133,7 +133,7 @@ class Ragged:
         return found
 
 
-MIXED = [(0, 1), (15, 1), (16, 3), (0, 21), (SPLIT_TOK - 1, 2), (SPLIT_TOK + 40, 1), (2 * SPLIT_TOK - 3, 5)]
+MIXED = [(0, 1), (15, 1), (16, 3), (0, 9), (SPLIT_TOK - 1, 2), (2 * SPLIT_TOK - 2, 3)]
 
 
 @pytest.mark.parametrize(
