@@ -16,7 +16,12 @@ REPO = HERE.parents[1]
 def passes(name: str, interpreted: bool) -> None:
     """Run the file `name`; its report is the message when it fails."""
     pytest.importorskip("triton", reason="Triton has no wheel for this system")
-    env = {**os.environ, "PYTHONPATH": str(REPO), "TRITON_INTERPRET": "1" if interpreted else "0"}
+    env = {
+        **os.environ,
+        "PYTHONPATH": str(REPO),
+        "TRITON_INTERPRET": "1" if interpreted else "0",
+        "OMP_NUM_THREADS": "1",
+    }
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(HERE / name)]
     done = subprocess.run(command, env=env, cwd=REPO, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
