@@ -4,9 +4,13 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from reference_engine.config import LEVERS
 from reference_engine.errors import EngineError
+
+if TYPE_CHECKING:
+    from reference_engine.model.opened import Source
 
 DEFAULT = "default"
 
@@ -49,6 +53,13 @@ def _parser() -> argparse.ArgumentParser:
         help="native code for which processors, or none (default: the best that runs here)",
     )  # fmt: skip
     serve.add_argument("--draft-tokens", type=int, default=4, help="tokens guessed ahead at most (default 4, 0: none)")
+    serve.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (auto: a GPU where one can be used)")
+    serve.add_argument(
+        "--gpu-dtype",
+        choices=("float32", "bfloat16"),
+        default="float32",
+        help="what a GPU multiplies in: float32 is exact, bfloat16 is not (default float32)",
+    )
     serve.add_argument("--threads", type=int, help="CPU threads (default: all cores)")
     serve.add_argument(
         "--without",
@@ -72,7 +83,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--model", default=DEFAULT, help="Llama-family folder, GGUF file, or `default` (SmolLM2-135M-Instruct)"
+        "--model",
+        default=DEFAULT,
+        help="Llama-family folder, GGUF file, `default` (SmolLM2-135M-Instruct), or `random:SHAPE`: drawn weights in a "
+        "known shape, e.g. random:llama-3.1-8b, for power and speed alone",
     )
 
 
@@ -91,7 +105,7 @@ def _serve(args: argparse.Namespace) -> None:
         value = getattr(args, option)
         if value is not None and value < 1:
             raise EngineError(f"--{option.replace('_', '-')} is {value}; it must be at least 1", "config")
-    weights, name = _weights(args.model)
+    weights, name = _source(args.model)
     from reference_engine.server.listen import ServePlan, serve
 
     serve(
@@ -102,6 +116,8 @@ def _serve(args: argparse.Namespace) -> None:
             port=args.port,
             config=config,
             kernels=args.kernels,
+            device=args.device,
+            exact=args.gpu_dtype == "float32",
             threads=args.threads,
             request_log=args.request_log,
             exit_with_parent=args.exit_with_parent,
@@ -123,15 +139,23 @@ def _export(args: argparse.Namespace) -> None:
     from reference_engine.model.load import load
     from reference_engine.model.tokenizer import load_tokenizer
 
-    checkpoint = load(_weights(args.model)[0])
+    source = _source(args.model)[0]
+    if not isinstance(source, Path):
+        raise EngineError(f"{source} is not exported: anyone can draw it again", "export")
+    checkpoint = load(source)
     try:
         print(export(checkpoint, load_tokenizer(checkpoint.source, checkpoint.sha256), args.folder))
     except OSError as err:
         raise EngineError(f"{args.folder} cannot be written: {err}", "export") from err
 
 
-def _weights(model: str) -> tuple[Path, str]:
-    """Where the weights of `model` are, fetched if need be, and the name to serve them by."""
+def _source(model: str) -> "tuple[Source, str]":
+    """Where the weights of `model` come from, fetched if need be, and the name to serve them by."""
+    if model.startswith("random:"):
+        from reference_engine.model.random_weights import parse_random
+
+        drawn = parse_random(model)
+        return drawn, str(drawn)
     if model != DEFAULT:
         path = Path(model)
         return path, path.resolve().name.removesuffix(".gguf")

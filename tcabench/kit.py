@@ -201,7 +201,7 @@ def _open_meters(names: Sequence[str], base_url: str, ready: Mapping[str, Any] |
     if list(names) == ["auto"] and not is_loopback(base_url):
         watch("note", "not metered: the server is on another machine; name a meter that sees it (--meter)")
         return []
-    if list(names) == ["auto"] and ready is not None:
+    if list(names) == ["auto"] and ready is not None and not str(ready.get("device", "cpu")).startswith("cuda"):
         names = ["auto:cpu"]
     meters = open_meters(names, apart=True)
     for meter in meters:
@@ -241,7 +241,7 @@ def _settled(
     """The plan with what the server's answers and the meters settled."""
     news = {
         "model": endpoint.model,
-        "model_sha256": ready["weights_sha256"] if ready else None,
+        "model_sha256": ready["weights_sha256"] if ready and not ready.get("random_weights") else None,
         "pinned": plan.workload.pin_output and endpoint.sends_ignore_eos,
         "meters": tuple(meter.name for meter in meters),
         "boundary": _boundary(meters, options.boundary),

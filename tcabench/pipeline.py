@@ -6,7 +6,7 @@ journal, so nothing that a report says depends on what only the running process 
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,9 @@ from tcabench.load import LoadPlan, drive, fold, play_marker
 from tcabench.plan import RunPlan, parse_plan
 from tcabench.policy import Policy, parse_policy, standing
 from tcabench.power import recording
+from tcabench.provenance import has_random_weights
 from tcabench.quality import recount
-from tcabench.records import Arrivals, NotMetered, Outcome, Quantity, RunRecord
+from tcabench.records import Arrivals, NotMetered, Outcome, Quantity, RunRecord, Trace
 from tcabench.timeline import chips
 from tcabench.units import seconds
 from tcabench.verify.recompute import derive, phase_marks
@@ -101,7 +102,7 @@ def conclude(folder: Path, tokenizer: Path | None, signer: Signer, complete: boo
         parse_policy(_document(kept, folder, "policy.yaml")),
     )
     events = kept.events if complete else closed(kept)
-    traces, quality = recount(fold(kept.requests, last_ns(kept)), tokenizer)
+    traces, quality = _quality(fold(kept.requests, last_ns(kept)), tokenizer, _sut(kept))
     document = plan.model_dump(mode="json")
     found = derive(document, kept.channels, traces, kept.samples, events, policy, complete)
     record = RunRecord(
@@ -111,6 +112,15 @@ def conclude(folder: Path, tokenizer: Path | None, signer: Signer, complete: boo
         aligned=found.aligned,
     )  # fmt: skip
     return _sealed(folder, record, policy, signer)
+
+
+def _quality(
+    traces: Sequence[Trace], tokenizer: Path | None, sut: Mapping[str, Any]
+) -> tuple[tuple[Trace, ...], dict[str, Any]]:
+    """The traces and their `quality.json`; none of a model whose weights were drawn."""
+    if has_random_weights(sut):
+        return tuple(traces), {"none": {"why": "the weights were drawn at random; what the model says means nothing"}}
+    return recount(traces, tokenizer)
 
 
 def as_kept(document: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,9 @@ from typing import Any
 PACKAGES = ("tcabench", "torch", "transformers", "nvidia-ml-py", "aiohttp", "tokenizers")
 
 
+RANDOM = "drawn at random"
+
+
 def fact(value: object, source: str) -> dict[str, Any]:
     """A fact with where it comes from, as it stands in `sut.json`."""
     return {"value": value, "source": source}
@@ -35,13 +38,23 @@ def server_facts(said: Mapping[str, Any], ready: Mapping[str, Any] | None) -> di
         "server.software": fact(said.get("server"), "Server response header"),
         "server.models": fact(said.get("models"), "GET /models"),
     }
+    if said.get("random_weights"):
+        facts["model.weights"] = fact(RANDOM, "GET /models: random_weights")
     if ready is None:
         facts["model.sha256"] = {**fact(None, "GET /models"), "why": "an endpoint does not prove which weights it runs"}
         return facts
+    if ready.get("random_weights"):
+        no_file = "the weights were drawn at random: there is no file to take a digest of"
+        return facts | {"model.sha256": {**fact(None, "bundled engine"), "why": no_file}}
     facts["model.sha256"] = fact(ready["weights_sha256"], "sha256 of the weights file, taken by the bundled engine")
     facts["model.file"] = fact(Path(ready["weights"]).name, "bundled engine")
     facts["model.context_tok"] = fact(ready["context_tok"], "bundled engine")
     return facts
+
+
+def has_random_weights(sut: Mapping[str, Any]) -> bool:
+    """Whether the model's weights were drawn, so that nothing may be said of the quality of its answers."""
+    return bool((sut.get("model.weights") or {}).get("value") == RANDOM)
 
 
 def _version(name: str) -> str | None:

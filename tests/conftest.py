@@ -9,7 +9,20 @@ from pathlib import Path
 import pytest
 
 KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "LD_LIBRARY_PATH")
-KEPT_PREFIXES = ("PIP_", "UV_", "http", "HTTP", "no_proxy", "NO_PROXY", "XDG_CACHE", "PYTEST", "TCABENCH_TEST", "CI")
+KEPT_PREFIXES = (
+    "PIP_",
+    "UV_",
+    "http",
+    "HTTP",
+    "no_proxy",
+    "NO_PROXY",
+    "XDG_CACHE",
+    "PYTEST",
+    "TCABENCH_TEST",
+    "TRITON_",
+    "CUDA_",
+    "CI",
+)
 
 
 @pytest.fixture(autouse=True)

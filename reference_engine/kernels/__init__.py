@@ -1,2 +1,2 @@
-"""Native code: C++ for processors in `cpu/`, compiled on first use. `native` is the model that runs it; the torch
-operations of `model/layers.py` do the same slowly and are what it is tested against."""
+"""What a model computes with, beside torch: C++ for processors in `cpu/`, compiled on first use and run by `native`, and
+Triton for GPUs in `triton/`. Torch says the same slowly, and is what each is tested against."""

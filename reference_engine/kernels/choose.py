@@ -1,7 +1,7 @@
 """Which model runs the weights: the native step for this processor, or the same by torch operations."""
 
 import sys
-from pathlib import Path
+from collections.abc import Callable
 
 import torch
 
@@ -9,22 +9,23 @@ from reference_engine.config import EngineConfig
 from reference_engine.errors import EngineError
 from reference_engine.kernels import build, native
 from reference_engine.model.layers import Llama
-from reference_engine.model.load import Checkpoint, load
+from reference_engine.model.load import Checkpoint
 from reference_engine.model.scores import Model
 
-KERNELS = ("auto", *build.KINDS, "torch")
 
+def cpu_model(
+    load: Callable[[bool], Checkpoint], config: EngineConfig, kernels: str = "auto", threads: int | None = None
+) -> Model:
+    """A model ready to run. `load` reads it, and leaves quantised what is so when it is given True.
 
-def open_model(path: Path, config: EngineConfig, kernels: str = "auto", threads: int | None = None) -> Model:
-    """The model at `path`, ready to run. With `auto`, what cannot run natively runs by torch, and stderr says why.
-
-    raises: ModelError; EngineError when the kernels asked for cannot be had.
+    With `auto`, what cannot run natively runs by torch, and stderr says why. raises: whatever `load` raises;
+    EngineError when the kernels asked for cannot be had.
     """
     if threads is not None:
         torch.set_num_threads(threads)
     if kernels == "torch" or not config.has("fusion"):
-        return Llama(load(path), config)
-    checkpoint = load(path, keep_blocks=True)
+        return Llama(load(False), config)
+    checkpoint = load(True)
     missing = native.why_not(checkpoint.spec, config)
     try:
         if missing is None:

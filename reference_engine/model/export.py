@@ -23,14 +23,14 @@ def export(checkpoint: Checkpoint, tokenizer: Tokenizer, folder: Path) -> Path:
         )
     folder.mkdir(parents=True, exist_ok=True)
     save_file(checkpoint.tensors, folder / "model.safetensors", metadata={"format": "pt"})
-    _write(folder / "config.json", _config(checkpoint.spec))
+    _write(folder / "config.json", hf_config(checkpoint.spec))
     _write(folder / "generation_config.json", _generation(checkpoint.spec))
     _write(folder / "tokenizer_config.json", _tokenizer_config(checkpoint.spec, tokenizer))
     tokenizer.fast.save(str(folder / "tokenizer.json"))
     return folder
 
 
-def _config(spec: ModelSpec) -> dict[str, Any]:
+def hf_config(spec: ModelSpec) -> dict[str, Any]:
     rope: dict[str, Any] = {"rope_type": "default", "rope_theta": spec.rope_theta}
     if spec.rope_scaling is not None:
         rope |= {

@@ -99,7 +99,7 @@ def _load_gguf(path: Path, keep_blocks: bool) -> Checkpoint:
     _check_shapes({names[n] or n: t.shape for n, t in gguf.tensors.items() if n in names}, spec, path)
 
     def read(name: str) -> tuple[str, Tensor]:
-        return names[name] or name, _unpermuted(name, torch.from_numpy(gguf.floats(name)), spec)
+        return names[name] or name, unpermuted(name, torch.from_numpy(gguf.floats(name)), spec)
 
     kept = {name: gguf.kind(name) for name in names if keep_blocks and gguf.kind(name) in KEPT}
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -111,7 +111,7 @@ def _load_gguf(path: Path, keep_blocks: bool) -> Checkpoint:
 
 def _blocks(gguf: GgufFile, name: str, kind: str, spec: ModelSpec) -> Blocks:
     raw = gguf.raw(name)
-    order = _unpermuted(name, torch.arange(len(raw)), spec).numpy()
+    order = unpermuted(name, torch.arange(len(raw)), spec).numpy()
     return Blocks(kind, raw[order] if name.split(".")[-2] in ("attn_q", "attn_k") else raw)
 
 
@@ -125,7 +125,7 @@ def _hf_name(name: str) -> str | None:
     return f"model.layers.{parts[1]}.{GGUF_LAYER_NAMES[parts[2]]}.{parts[3]}"
 
 
-def _unpermuted(name: str, tensor: Tensor, spec: ModelSpec) -> Tensor:
+def unpermuted(name: str, tensor: Tensor, spec: ModelSpec) -> Tensor:
     """Undo the row order that llama.cpp gives q and k (rotary pairs side by side), back to halves apart.
 
     Source: llama.cpp convert_hf_to_gguf.py, LlamaModel.permute.

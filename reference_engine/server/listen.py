@@ -19,8 +19,9 @@ from reference_engine.config import EngineConfig
 from reference_engine.constrain import Grammars
 from reference_engine.engine import Engine, Observer
 from reference_engine.errors import EngineError
-from reference_engine.kernels.choose import open_model
-from reference_engine.model.tokenizer import load_tokenizer
+from reference_engine.model.device import choose_device
+from reference_engine.model.opened import Source, open_model, open_tokenizer
+from reference_engine.model.random_weights import RandomModel
 from reference_engine.server.app import build_app
 from reference_engine.server.bridge import Bridge
 from reference_engine.server.door import Door, read_keys
@@ -35,12 +36,14 @@ KEEP_ALIVE_S = 75  # longer than clients keep idle connections, or they would se
 class ServePlan:
     """What `serve` was asked for. `port` 0 takes any free one; `max_requests` are answered at a time."""
 
-    weights: Path
+    weights: Source
     name: str
     host: str
     port: int
     config: EngineConfig
     kernels: str
+    device: str
+    exact: bool
     threads: int | None
     request_log: Path | None
     exit_with_parent: bool
@@ -104,15 +107,19 @@ def _load(plan: ServePlan, listening: socket.socket) -> tuple[Service, dict[str,
         observers.append(_open_log(plan.request_log))
     bridge = Bridge(lambda: _build(plan, observers))
     engine, weights_sha256 = bridge.engine, bridge.engine.model.weights_sha256
-    tokenizer = load_tokenizer(plan.weights, weights_sha256)
+    tokenizer = open_tokenizer(plan.weights, weights_sha256)
     grammars = Grammars(tokenizer.fast, engine.spec)
-    service = Service(plan.name, weights_sha256, int(time.time()), bridge, tokenizer, metrics, grammars)
+    is_random = isinstance(plan.weights, RandomModel)
+    service = Service(plan.name, weights_sha256, int(time.time()), bridge, tokenizer, metrics, grammars, is_random)
     print(f"{plan.name} loaded in {time.monotonic() - started:.1f} s", file=sys.stderr, flush=True)
     host, port = listening.getsockname()[:2]
     return service, {
         "listening": f"http://{f'[{host}]' if ':' in host else host}:{port}",
         "model": plan.name,
-        "weights": str(plan.weights.resolve()),
+        "weights": str(plan.weights) if isinstance(plan.weights, RandomModel) else str(plan.weights.resolve()),
+        "random_weights": is_random,
+        "device": str(choose_device(plan.device)),
+        "dtype": "float32" if plan.exact else "bfloat16",
         "weights_sha256": weights_sha256,
         "tokenizer": None if tokenizer.file is None else str(tokenizer.file.resolve()),
         "context_tok": engine.context_tok,
@@ -121,7 +128,9 @@ def _load(plan: ServePlan, listening: socket.socket) -> tuple[Service, dict[str,
 
 
 def _build(plan: ServePlan, observers: list[Observer]) -> Engine:
-    return Engine(open_model(plan.weights, plan.config, plan.kernels, plan.threads), plan.config, observers)
+    device = choose_device(plan.device)
+    model = open_model(plan.weights, plan.config, device, plan.exact, plan.kernels, plan.threads)
+    return Engine(model, plan.config, observers)
 
 
 def _open_log(file: Path) -> RequestLog:

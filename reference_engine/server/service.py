@@ -41,6 +41,7 @@ class Service:
     tokenizer: Tokenizer
     metrics: Metrics
     grammars: Grammars
+    is_random: bool = False
 
     @property
     def spec(self) -> ModelSpec:
@@ -51,9 +52,10 @@ class Service:
         return self.bridge.engine.context_tok
 
     def card(self) -> dict[str, object]:
-        """The model as /v1/models lists it."""
+        """The model as /v1/models lists it; one whose weights were drawn says so."""
         card = {"id": self.name, "object": "model", "created": self.started_unix_s, "owned_by": "reference_engine"}
-        return {**card, "max_model_len": self.context_tok}
+        said = {"random_weights": True} if self.is_random else {}
+        return {**card, "max_model_len": self.context_tok, **said}
 
     def check_model(self, name: str) -> None:
         """raises: RequestError (404) unless `name` is the model served."""

@@ -46,7 +46,8 @@ async def _preflight(probe: Endpoint, endpoint: Endpoint, want_pin: bool) -> Rea
 
     timeout = aiohttp.ClientTimeout(total=CHECK_TIMEOUT_S, sock_connect=10)
     async with aiohttp.ClientSession(timeout=timeout, trust_env=False) as session:
-        models, server = await _models(session, probe)
+        cards, server = await _models(session, probe)
+        models = None if cards is None else [str(card["id"]) for card in cards]
         probe = replace(probe, model=_settled(probe, models))
         accepted = await _probe(session, probe, want_pin)
     ready = replace(
@@ -55,11 +56,12 @@ async def _preflight(probe: Endpoint, endpoint: Endpoint, want_pin: bool) -> Rea
         sends_ignore_eos=accepted.sends_ignore_eos,
         sends_usage_option=accepted.sends_usage_option,
     )
-    return Readiness(ready, {"models": models, "server": server})
+    is_random = any(card.get("random_weights") is True for card in cards or () if card["id"] == ready.model)
+    return Readiness(ready, {"models": models, "server": server, "random_weights": is_random})
 
 
-async def _models(session: "ClientSession", endpoint: Endpoint) -> tuple[list[str] | None, str | None]:
-    """The ids that GET /models lists (None: the server has no such list) and its `Server` header."""
+async def _models(session: "ClientSession", endpoint: Endpoint) -> tuple[list[dict[str, Any]] | None, str | None]:
+    """What GET /models lists (None: the server has no such list) and its `Server` header."""
     from aiohttp import ClientError
 
     url = endpoint.base_url + "/models"
@@ -67,7 +69,7 @@ async def _models(session: "ClientSession", endpoint: Endpoint) -> tuple[list[st
         async with session.get(url, headers=endpoint.headers(), allow_redirects=False) as response:
             text, server = await response.text(errors="replace"), response.headers.get("server")
             _check_key(response.status, text, endpoint)
-            return (_ids(text, url, endpoint) if response.status == 200 else None), server
+            return (_cards(text, url, endpoint) if response.status == 200 else None), server
     except (ClientError, TimeoutError) as err:
         why = endpoint.redact(str(err)) or type(err).__name__
         raise EndpointError(
@@ -76,9 +78,10 @@ async def _models(session: "ClientSession", endpoint: Endpoint) -> tuple[list[st
         ) from err
 
 
-def _ids(text: str, url: str, endpoint: Endpoint) -> list[str]:
+def _cards(text: str, url: str, endpoint: Endpoint) -> list[dict[str, Any]]:
+    """The models listed, each a dict with an `id`."""
     try:
-        return [str(entry["id"]) for entry in json.loads(text)["data"]]
+        return [{**entry, "id": str(entry["id"])} for entry in json.loads(text)["data"]]
     except (ValueError, KeyError, TypeError, RecursionError) as err:
         raise EndpointError(
             f"{url} answers, but not with a list of models: {endpoint.excerpt(text, 200)!r}", "endpoint-protocol"

@@ -45,11 +45,12 @@ def write_gguf(
     checkpoint: Checkpoint,
     file: Path,
     half: bool = False,
+    packed: bool = False,
     extra: dict[str, np.ndarray[Any, Any]] | None = None,
     **changes: Any,
 ) -> Path:
-    """The checkpoint as llama.cpp's converter would write it."""
-    from gguf import GGUFWriter
+    """The checkpoint as llama.cpp's converter would write it; `packed`: the layers' matrices as Q4_1."""
+    from gguf import GGMLQuantizationType, GGUFWriter, quants
 
     spec = checkpoint.spec
     writer = GGUFWriter(file, changes.get("arch", "llama"))
@@ -72,6 +73,10 @@ def write_gguf(
             array = permuted(array, spec.heads if "q_proj" in name else spec.kv_heads)
         for theirs, ours in GGUF_NAMES.items():
             name = name.replace(theirs, ours)
+        if packed and array.ndim == 2 and name.startswith("blk."):
+            blocks = quants.quantize(np.ascontiguousarray(array), GGMLQuantizationType.Q4_1)
+            writer.add_tensor(name, blocks, raw_dtype=GGMLQuantizationType.Q4_1)
+            continue
         writer.add_tensor(name, array.astype(np.float16) if half and array.ndim == 2 else np.ascontiguousarray(array))
     for name, array in (extra or {}).items():
         writer.add_tensor(name, array)

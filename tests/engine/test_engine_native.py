@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from reference_engine.config import EngineConfig
 from reference_engine.engine import Engine
 from reference_engine.errors import EngineError
-from reference_engine.kernels import build, choose, pack
+from reference_engine.kernels import build, pack
 from reference_engine.kernels.native import NativeModel
+from reference_engine.model import opened
 from reference_engine.model.dense import dense_logits
 from reference_engine.model.export import export
 from reference_engine.model.gguf import dequantised
@@ -37,6 +38,7 @@ SHAPES = {
 BOUND = 2e-5  # largest |d logit| over largest |logit|; float32 against float64 is 3e-6 on the default model
 TIMES = 8  # or so many times as far as float32 itself strays
 KINDS = build.kinds_here()
+CPU = torch.device("cpu")
 
 
 def quantised(checkpoint: Checkpoint, layers: str = "Q4_1", ends: str = "Q8_0") -> Checkpoint:
@@ -236,14 +238,14 @@ def test_no_compiler_is_told_and_torch_does_the_work(
 ) -> None:
     monkeypatch.setenv("CXX", "no-such-compiler")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert isinstance(choose.open_model(tiny_native, EngineConfig(kv_tok=256)), Llama)
+    assert isinstance(opened.open_model(tiny_native, EngineConfig(kv_tok=256), CPU), Llama)
     assert "slower than the native step: the C++ compiler no-such-compiler is not there" in capsys.readouterr().err
     with pytest.raises(EngineError, match="no-such-compiler is not there"):
-        choose.open_model(tiny_native, EngineConfig(kv_tok=256), KINDS[0])
+        opened.open_model(tiny_native, EngineConfig(kv_tok=256), CPU, kernels=KINDS[0])
 
 
 def test_what_cannot_run_natively_runs_by_torch(tiny_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert isinstance(choose.open_model(tiny_folder, EngineConfig(kv_tok=256)), Llama)
+    assert isinstance(opened.open_model(tiny_folder, EngineConfig(kv_tok=256), CPU), Llama)
     assert "heads of 8" in capsys.readouterr().err
 
 

@@ -20,6 +20,7 @@ def build(facts: Facts) -> dict[str, Any]:
         "run_id": facts.record.run_id,
         "subject": subject(facts),
         "complete": bool(facts.record.complete and facts.result.get("complete", True)),
+        "weights": str(at(facts.record.sut, "model.weights/value") or ""),
         "estimate": facts.is_estimate,
         "estimates": estimates(facts.record),
         "grade": str(grade) if grade else "none",
