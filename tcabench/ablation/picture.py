@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tcabench.ablation.summary import Figure, Summary
+from tcabench.ablation.summary import Cell, Figure, Summary
 from tcabench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 KINDS = (".svg", ".png")
 WIDTH_IN, HEIGHT_IN, DPI = 8.6, 2.5, 160
 BETTER, WORSE, WHOLE, LINE = "#2a7f62", "#b5493b", "#6b7684", "#9aa3ad"
-SAME = 0.005  # a factor this near to 1 is drawn as neither better nor worse
 
 
 def check_kind(file: Path) -> None:
@@ -65,7 +64,8 @@ def _panel(ax: "Axes", figure: Figure, summary: Summary) -> None:
     for place, cell in enumerate(cells):
         start = ground if place == 0 else values[place - 1] if is_ladder else values[0]
         gain = cell.over_before if is_ladder else cell.over_first
-        colour = WHOLE if place == 0 or abs(gain - 1) < SAME else BETTER if gain > 1 else WORSE
+        against = cells[place - 1] if is_ladder else cells[0]
+        colour = WHOLE if place == 0 or _overlap(against, cell) else BETTER if gain > 1 else WORSE
         ax.bar(place, max(start, cell.median) - min(start, cell.median), bottom=min(start, cell.median), width=0.62,
                color=colour, zorder=2)  # fmt: skip
         ax.errorbar(place, cell.median, [[cell.median - cell.least], [cell.most - cell.median]], color="black",
@@ -79,3 +79,8 @@ def _panel(ax: "Axes", figure: Figure, summary: Summary) -> None:
     better = "more is better" if figure.more_is_better else "less is better"
     ax.set_title(f"{figure.title}, {figure.unit} ({better})", loc="left", fontsize=8.5)
     ax.grid(axis="y", color="#e3e6ea", linewidth=0.6, zorder=0)
+
+
+def _overlap(a: Cell, b: Cell) -> bool:
+    """Whether the rounds leave open which of the two is better: such a bar is grey."""
+    return a.least <= b.most and b.least <= a.most

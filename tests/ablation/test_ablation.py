@@ -25,6 +25,7 @@ from tests.engine.conftest import make_checkpoint, make_tokenizer
 
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
 SHORT = ("--concurrency", 2, "--requests", 4, "--duration", 60, "--warmup", 0, "--idle", 0.2, "--meter", "estimate")
+JOURNAL = "runs/*/evidence/journal/requests.jsonl"
 RUNGS = (Rung("everything off", ("a", "b")), Rung("+ a", ("b",)), Rung("+ b", ()))
 
 
@@ -131,7 +132,7 @@ def test_ctrl_c_leaves_nothing_running(tiny: Path, tmp_path: Path) -> None:
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=dict(os.environ)) as process:
         below: list[psutil.Process] = []
         deadline = time.monotonic() + 60
-        while time.monotonic() < deadline and not list(tmp_path.glob("runs/*/evidence/requests*")):
+        while time.monotonic() < deadline and not any(log.stat().st_size for log in tmp_path.glob(JOURNAL)):
             time.sleep(0.1)
         below = psutil.Process(process.pid).children(recursive=True)
         assert below, "the engine runs"
