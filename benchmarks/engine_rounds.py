@@ -21,21 +21,23 @@ GOALS: Mapping[str, Mapping[int, float]] = {
 }
 UNGOALED: Mapping[str, Sequence[int]] = {"vllm_float32": (1, 16, 64)}
 PEERS = (*GOALS, *UNGOALED)
-ALONE = 2  # prompts of each batched row that the reference also computes at batch 1
+ALONE, BATCHED = f"{GENERATE}_b1", f"{GENERATE}_batched"  # the reference, one prompt at a time and all at once
 
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How much a round measures: requests of a row by its concurrency, output tokens of each."""
+    """How much a round measures: requests of a row by its concurrency (`alone`: so many of them by the
+    reference at batch 1), output tokens of each, and how long each rate of the machine is measured in s."""
 
     requests: Mapping[int, int]
+    alone: Mapping[int, int]
     output_tok: int
     decode_tok: int
     roofline_s: float
 
 
-FULL = Size({1: 8, 16: 32, 64: 128}, 64, 128, 1.5)
-QUICK = Size({1: 2, 16: 16, 64: 64}, 24, 48, 0.3)
+FULL = Size({1: 8, 16: 32, 64: 128}, {1: 8, 16: 4, 64: 4}, 64, 128, 1.5)
+QUICK = Size({1: 2, 16: 16, 64: 64}, {1: 2, 16: 2, 64: 2}, 24, 48, 0.3)
 
 
 @dataclass
@@ -67,61 +69,59 @@ class Bench:
 
 def measure(bench: Bench, number: int) -> Iterator[Measured]:
     """One round's figures."""
-    prompts = {c: bench.prompts(bench.size.requests[c]) for c in bench.concurrencies()}
-    alone: list[Row] = []
-    if GENERATE in bench.peers:
-        row, ids = bench.reference.row(
-            [*prompts[1], *prompts[16][:ALONE], *prompts[64][:ALONE]], 1, bench.size.output_tok
-        )
-        bench.known.alone |= ids
-        alone.append(row)
-        yield from _costs(f"{GENERATE}_b1", row)
-    for c in prompts:
-        yield from _at(bench, number, c, prompts[c], alone)
+    for c in bench.concurrencies():
+        yield from _at(bench, number, c)
     if ROOFLINE in bench.peers:
         for batch in GOALS[ROOFLINE]:
             yield from _roofline(bench, batch)
 
 
-def _at(bench: Bench, number: int, c: int, prompts: Sequence[Asked], alone: Sequence[Row]) -> Iterator[Measured]:
+def _at(bench: Bench, number: int, c: int) -> Iterator[Measured]:
     """Every engine with `c` requests in flight; who comes first changes from round to round."""
+    prompts = bench.prompts(bench.size.requests[c])
     there = [OURS, *(p for p in bench.servers if p in bench.peers and c in (GOALS.get(p) or UNGOALED[p]))]
-    if GENERATE in bench.peers and c > 1:
-        there.append(GENERATE)
+    if GENERATE in bench.peers:
+        there += [ALONE, BATCHED] if c > 1 else [ALONE]
     turn = number % len(there)
     rows: dict[str, Row] = {}
     for name in there[turn:] + there[:turn]:
         rows[name] = _row(bench, name, c, prompts)
         _say(f"{name} at {c}", rows[name])
     for name in there:
-        yield from _costs(f"{OURS}_c{c}" if name == OURS else f"{name}_b{c}" if name == GENERATE else f"{name}_c{c}",
-                          rows[name])  # fmt: skip
-    yield from _ratios(c, rows, alone)
+        yield from _costs(_label(name, c), rows[name])
+    for name in there[1:]:
+        yield _ratio(name, c, rows[OURS].tokens_per_s / rows[name].tokens_per_s)
     yield from _identities(bench, c, prompts, rows)
 
 
 def _row(bench: Bench, name: str, c: int, prompts: Sequence[Asked]) -> Row:
-    if name != GENERATE:
-        return bench.servers[name].row(prompts, c, bench.size.output_tok)
-    row, ids = bench.reference.row(prompts, c, bench.size.output_tok)
-    bench.known.batched |= ids
+    output_tok = bench.size.output_tok
+    if name == ALONE:
+        row, ids = bench.reference.row(prompts[: bench.size.alone[c]], 1, output_tok)
+        bench.known.alone |= ids
+    elif name == BATCHED:
+        row, ids = bench.reference.row(prompts, c, output_tok)
+        bench.known.batched |= ids
+    else:
+        row = bench.servers[name].row(prompts, c, output_tok)
     return row
 
 
-def _ratios(c: int, rows: Mapping[str, Row], alone: Sequence[Row]) -> Iterator[Measured]:
+def _label(name: str, c: int) -> str:
+    return f"{GENERATE}_b{c}_c{c}" if name == BATCHED else f"{name}_c{c}"
+
+
+def _ratio(name: str, c: int, ratio: float) -> Measured:
     """Ours over theirs, in output tokens per second."""
-    ours = rows[OURS].tokens_per_s
-    for row in alone:
+    if name == ALONE:
         unit = f"tokens/s, ours with {c} in flight / theirs one after the other (batch 1)"
-        yield at_least(f"{GENERATE}_b1_c{c}", ours / row.tokens_per_s, GOALS[GENERATE][c], unit)
-    for name, row in rows.items():
-        ratio, unit = ours / row.tokens_per_s, f"tokens/s, ours / theirs, both with {c} in flight"
-        if name == GENERATE:
-            yield told(f"{GENERATE}_b{c}_c{c}", ratio, f"tokens/s, ours with {c} in flight / theirs at batch {c}")
-        elif name in UNGOALED:
-            yield told(f"{name}_c{c}", ratio, unit)
-        elif name != OURS:
-            yield at_least(f"{name}_c{c}", ratio, GOALS[name][c], unit)
+        return at_least(_label(name, c), ratio, GOALS[GENERATE][c], unit)
+    if name == BATCHED:
+        return told(_label(name, c), ratio, f"tokens/s, ours with {c} in flight / theirs at batch {c}")
+    unit = f"tokens/s, ours / theirs, both with {c} in flight"
+    if name in UNGOALED:
+        return told(_label(name, c), ratio, unit)
+    return at_least(_label(name, c), ratio, GOALS[name][c], unit)
 
 
 def _costs(name: str, row: Row) -> Iterator[Measured]:
@@ -136,7 +136,7 @@ def _identities(bench: Bench, c: int, prompts: Sequence[Asked], rows: Mapping[st
     if GENERATE not in bench.peers:
         return
     for name, row in rows.items():
-        if name == GENERATE:
+        if name in (ALONE, BATCHED):
             continue
         found = identity(bench.reference, bench.known, prompts, row.answers, bench.self_error)
         share, unit = found.same / found.compared, f"share of {found.compared} sequences of {bench.size.output_tok}"
