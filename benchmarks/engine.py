@@ -6,6 +6,7 @@ See README.md for what each figure is. Writes results/engine.json.
 import argparse
 import importlib.metadata
 import json
+import signal
 import subprocess
 import sys
 import tempfile
@@ -31,6 +32,7 @@ WARM_TOK = 8
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, show and write; 0."""
     asked = _asked(arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # being told to end is like Ctrl-C: nothing stays
     figures = Figures()
     with tempfile.TemporaryDirectory(prefix="bench-engine-") as folder, _bench(asked, Path(folder)) as bench:
         for number in range(asked.rounds):

@@ -102,9 +102,10 @@ class Identity:
 
 
 def identity(
-    asking: Reference, known: Known, prompts: Sequence[Asked], answers: Sequence[Answer], self_error: float
+    asking: Reference, known: Known, prompts: Sequence[Asked], answers: Sequence[Answer], self_error: float | None
 ) -> Identity:
-    """The answers against the reference: the same text, of as many tokens (`Server.row` counts them)."""
+    """The answers against the reference: the same text, of as many tokens (`Server.row` counts them). Without
+    `self_error` differences are not looked into, for that takes a dense pass each: all are called faults."""
     both = zip(prompts, answers, strict=True)
     pairs = [(asked, answer, ids) for asked, answer in both if (ids := known.of(asked.serial))]
     texts = asking.ask({"decode": [ids for _, _, ids in pairs]})["texts"]
@@ -113,6 +114,6 @@ def identity(
         for (asked, answer, ids), text in zip(pairs, texts, strict=True)
         if answer.text.strip() != text.strip()
     ]
-    margins = asking.ask({"differences": other})["margins"] if other else []
-    ties = sum(margin < 2 * self_error for margin in margins)
+    margins = asking.ask({"differences": other})["margins"] if other and self_error is not None else []
+    ties = sum(margin < 2 * (self_error or 0.0) for margin in margins)
     return Identity(len(pairs), len(pairs) - len(other), ties, len(other) - ties)

@@ -138,7 +138,8 @@ def _identities(bench: Bench, c: int, prompts: Sequence[Asked], rows: Mapping[st
     for name, row in rows.items():
         if name in (ALONE, BATCHED):
             continue
-        found = identity(bench.reference, bench.known, prompts, row.answers, bench.self_error)
+        error = bench.self_error if name == OURS else None
+        found = identity(bench.reference, bench.known, prompts, row.answers, error)
         share, unit = found.same / found.compared, f"share of {found.compared} sequences of {bench.size.output_tok}"
         if name != OURS:
             yield told(f"{name}_c{c}: identical", share, unit)
