@@ -1,4 +1,4 @@
-"""Virtual environments for the peers that benchmarks compare with: pinned, one for each benchmark."""
+"""Virtual environments for the peers that benchmarks compare with: pinned, one for each peer."""
 
 import subprocess
 import sys
@@ -8,18 +8,19 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def interpreter(benchmark: str) -> Path:
-    """The Python of `.venv-bench-BENCHMARK`, in which what `benchmarks/BENCHMARK_peer.txt` lists is installed. It is
-    made where it is not there, or was made from another list. raises: subprocess.CalledProcessError."""
-    pins = ROOT / "benchmarks" / f"{benchmark}_peer.txt"
-    folder, wanted = ROOT / f".venv-bench-{benchmark}", sha256(pins.read_bytes()).hexdigest()
+def interpreter(peer: str) -> Path:
+    """The Python of `.venv-bench-PEER`, in which what `benchmarks/PEER_peer.txt` lists is installed, and nothing else:
+    the list names all that its packages need. It is made where it is not there, or was made from another list.
+
+    raises: subprocess.CalledProcessError."""
+    pins = ROOT / "benchmarks" / f"{peer}_peer.txt"
+    folder, wanted = ROOT / f".venv-bench-{peer}", sha256(pins.read_bytes()).hexdigest()
     python, stamp = folder / "bin" / "python", folder / "installed"
     if not (stamp.exists() and stamp.read_text() == wanted):
-        print(f"installing the peer of {benchmark} into {folder.name}", flush=True)
+        print(f"installing the peer {peer} into {folder.name}", flush=True)
         subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
-        subprocess.run(
-            [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", str(pins)], check=True
-        )
+        command = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
+        subprocess.run([*command, "-r", str(pins)], check=True)
         (folder / ".gitignore").write_text("*\n")
         stamp.write_text(wanted)
     return python

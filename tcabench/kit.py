@@ -42,7 +42,8 @@ def ledger_path() -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Kit:
-    """The opened world of one run. What happens goes into the journal, and before the watcher."""
+    """The opened world of one run. What happens goes into the journal, and before the watcher. `server_pid` is the
+    bundled engine's process; None for any other server."""
 
     folder: Path
     clock: Clock
@@ -53,6 +54,7 @@ class Kit:
     tokenizer: Path | None
     signer: Signer
     watch: Watch
+    server_pid: int | None = None
 
     def take_request(self, event: dict[str, Any]) -> None:
         self.journal.request(event)
@@ -118,11 +120,12 @@ def open_kit(options: RunOptions, watch: Watch) -> Iterator[tuple[RunPlan, Kit]]
         plan = _settled(plan, found.endpoint, ready, meters, options)
         if workload.pin_output and not plan.pinned:
             watch("note", "output length is not pinned: the server refuses ignore_eos, so answers may be shorter")
-        _write_down(journal, plan, host_facts() | server_facts(found.said, ready), meters)
+        _write_down(journal, plan, host_facts() | server_facts(found.said, ready, options.engine), meters)
         inside = domains_inside(_channels(meters), plan.boundary)
         watch("power_channels", [domain.power.id for domain in inside if domain.power])
         tokenizer = options.tokenizer or _own_tokenizer(ready)
-        yield plan, Kit(folder, SystemClock(), workload, found.endpoint, meters, journal, tokenizer, signer, watch)
+        pid = None if ready is None else int(ready["pid"])
+        yield plan, Kit(folder, SystemClock(), workload, found.endpoint, meters, journal, tokenizer, signer, watch, pid)
 
 
 def api_key(env: str | None) -> str | None:
@@ -182,7 +185,7 @@ def _endpoint(
         return Endpoint(url, options.model or "", options.api, options.timeout_s, key), None
     watch("phase", ("starting the engine", 0.0))
     arguments = ["--model", options.model] if options.model else []
-    arguments += ["--request-log", str(folder / "engine-requests.jsonl")]
+    arguments += [*options.engine, "--request-log", str(folder / "engine-requests.jsonl")]
     ready = stack.enter_context(bundled_engine(arguments, folder / "engine.log"))
     return Endpoint(ready["listening"] + "/v1", ready["model"], options.api, options.timeout_s), ready
 

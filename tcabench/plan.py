@@ -109,7 +109,8 @@ def parse_plan(content: bytes) -> RunPlan:
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """What a person asked for; None leaves the choice to the workload. Times in s."""
+    """What a person asked for; None leaves the choice to the workload. Times in s. `engine`: more options of the
+    bundled engine, e.g. `--without`, `paging`."""
 
     endpoint: str | None = None
     model: str | None = None
@@ -134,6 +135,7 @@ class RunOptions:
     out: Path = Path("runs")
     key: Path | None = None
     key_passphrase_env: str | None = None
+    engine: tuple[str, ...] = ()
 
 
 def decide(

@@ -1,7 +1,7 @@
 """What was measured: host, software, server, model; each fact with its source."""
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -32,8 +32,11 @@ def host_facts() -> dict[str, dict[str, Any]]:
     return facts | {f"package.{name}": fact(_version(name), "importlib.metadata") for name in PACKAGES}
 
 
-def server_facts(said: Mapping[str, Any], ready: Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:
-    """The server: what it said of itself, and what the bundled engine printed when it came up (None: not ours)."""
+def server_facts(
+    said: Mapping[str, Any], ready: Mapping[str, Any] | None, options: Sequence[str] = ()
+) -> dict[str, dict[str, Any]]:
+    """The server: what it said of itself, what the bundled engine printed when it came up (None: not ours), and the
+    options that it was started with beside the usual ones."""
     facts = {
         "server.software": fact(said.get("server"), "Server response header"),
         "server.models": fact(said.get("models"), "GET /models"),
@@ -49,6 +52,8 @@ def server_facts(said: Mapping[str, Any], ready: Mapping[str, Any] | None) -> di
     facts["model.sha256"] = fact(ready["weights_sha256"], "sha256 of the weights file, taken by the bundled engine")
     facts["model.file"] = fact(Path(ready["weights"]).name, "bundled engine")
     facts["model.context_tok"] = fact(ready["context_tok"], "bundled engine")
+    if options:
+        facts["server.options"] = fact(" ".join(options), "tcabench")
     return facts
 
 

@@ -54,6 +54,8 @@ class GpuLlama:
     """A `Model`. `exact`: float32 throughout, on the weights as they are stored; else factors and the cache are rounded
     to bfloat16, sums and the residual stream are not."""
 
+    kind = "triton"
+
     def __init__(self, weights: Weights, config: EngineConfig, kernels: Kernels, exact: bool = True) -> None:
         checkpoint, self.device = weights.checkpoint, weights.device
         self.spec, self.weights_sha256 = checkpoint.spec, checkpoint.sha256

@@ -44,6 +44,8 @@ class Llama:
     """The model as it serves. Takes its tensors out of the checkpoint as it fuses them, so that no weight is held
     twice; `keep` leaves the checkpoint whole (tests compare it with the oracle)."""
 
+    kind = "torch"
+
     def __init__(self, checkpoint: Checkpoint, config: EngineConfig, keep: bool = False) -> None:
         tensors = dict(checkpoint.tensors) if keep else checkpoint.tensors
         self.spec, self.weights_sha256, self._config = checkpoint.spec, checkpoint.sha256, config

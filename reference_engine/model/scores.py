@@ -22,6 +22,7 @@ class Model(Protocol):
 
     spec: ModelSpec
     weights_sha256: str
+    kind: str  # whose kernels: avx512, avx2, portable, torch, triton
 
     def run(self, plan: StepPlan, wanted: Sequence[int]) -> Scores:
         """Copy `plan.copies`, compute the plan's rows, leave their keys and values in the cache.

@@ -35,6 +35,10 @@ def test_the_ready_line(tiny_server: Any, tiny_folder: Path) -> None:
         "listening": ready["listening"],
         "model": "tiny",
         "weights": str(tiny_folder),
+        "random_weights": False,
+        "device": "cpu",
+        "dtype": "float32",
+        "kernels": "torch",  # its heads are 8 wide
         "weights_sha256": digest(tiny_folder / "model.safetensors"),
         "tokenizer": str(tiny_folder / "tokenizer.json"),
         "context_tok": 512,
