@@ -43,7 +43,7 @@ def _kind(kernels: str) -> str:
 
 
 def _note(why: str) -> str:
-    return f"note: torch operations do the work, 4 to 14 times slower than the native step: {why}"
+    return f"note: torch operations do the work, 3 to 12 times slower than the native step: {why}"
 
 
 def _floats(checkpoint: Checkpoint) -> Checkpoint:

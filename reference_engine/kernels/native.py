@@ -72,6 +72,8 @@ class NativeModel:
 
     def run(self, plan: StepPlan, wanted: Sequence[int]) -> Scores:
         """See `Model.run`."""
+        if plan.tokens > self._config.step_tok:  # there is no room for them on the other side
+            raise RuntimeError(f"a step of {plan.tokens} tokens, where at most {self._config.step_tok} were announced")
         arrays = _arrays(plan, wanted, self._config.has("skipping"))
         logits = np.empty((len(wanted), self.spec.vocab), np.float32)
         choices = len(arrays["choice_rows"])

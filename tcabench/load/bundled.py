@@ -1,6 +1,7 @@
 """Starts the bundled reference engine as a child process, for runs that name no endpoint."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -11,6 +12,7 @@ from typing import Any
 from tcabench.errors import NotMeasured
 
 STOP_TIMEOUT_S = 20.0
+KEY_VARIABLE = "REFERENCE_ENGINE_API_KEY"  # meant for an engine that others reach; ours is asked by nobody but us
 
 
 @contextmanager
@@ -21,8 +23,9 @@ def bundled_engine(arguments: list[str], log: Path) -> Iterator[Mapping[str, Any
     raises: NotMeasured with the engine's last words when it does not come up.
     """
     command = [sys.executable, "-m", "reference_engine", "serve", "--port", "0", "--exit-with-parent", *arguments]
+    env = {name: value for name, value in os.environ.items() if name != KEY_VARIABLE}
     with log.open("wb") as stderr:
-        child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr)
+        child = subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr)
         try:
             yield _ready(child, log)
         finally:

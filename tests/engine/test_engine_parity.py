@@ -9,11 +9,14 @@ import torch
 
 from reference_engine.config import EngineConfig
 from reference_engine.engine import Engine
+from reference_engine.kernels.build import kinds_here
+from reference_engine.kernels.native import NativeModel
 from reference_engine.model.chat import render_chat
 from reference_engine.model.dense import dense_logits, top2_margin
 from reference_engine.model.export import export
 from reference_engine.model.layers import Llama
-from reference_engine.model.load import Checkpoint
+from reference_engine.model.load import Checkpoint, load
+from reference_engine.model.scores import Model
 from reference_engine.model.tokenizer import Tokenizer
 from reference_engine.request import Request, Sampling
 from reference_engine.text import TextStream
@@ -21,6 +24,7 @@ from reference_engine.text import TextStream
 PROMPTS = Path(__file__).resolve().parents[2] / "workloads" / "chat" / "prompts.jsonl"
 NEW_TOK = 48
 BATCH = 16
+CONFIG = EngineConfig(max_running=24)
 TIE = 1e-4  # two logits this close swap places by rounding alone
 
 
@@ -66,10 +70,9 @@ def test_the_oracle_agrees_with_transformers_on_logits(
         assert float((dense_logits(default_checkpoint, ids) - logits).abs().max()) < 1e-3
 
 
-def engine_tokens(checkpoint: Checkpoint, tokenizer: Tokenizer, prompts: dict[str, list[int]]) -> dict[str, list[int]]:
+def engine_tokens(model: Model, tokenizer: Tokenizer, prompts: dict[str, list[int]]) -> dict[str, list[int]]:
     """All prompts at once through continuous batching, with the answer's own end."""
-    config = EngineConfig(max_running=24)
-    engine = Engine(Llama(checkpoint, config, keep=True), config)
+    engine = Engine(model, CONFIG)
     requests = [
         Request(name, len(ids), list(ids), Sampling(NEW_TOK), TextStream(tokenizer.decode))
         for name, ids in prompts.items()
@@ -95,17 +98,29 @@ def their_tokens(model: Any, tokenizer: Any, prompts: dict[str, list[int]], end:
 
 
 def test_greedy_tokens_are_those_of_transformers(
-    theirs: tuple[Any, Any], default_checkpoint: Checkpoint, default_tokenizer: Tokenizer, prompts: dict[str, list[int]]
+    theirs: tuple[Any, Any],
+    default_checkpoint: Checkpoint,
+    default_gguf: Path,
+    default_tokenizer: Tokenizer,
+    prompts: dict[str, list[int]],
+) -> None:
+    """The native step on packed weights, and torch on float ones."""
+    wanted = their_tokens(*theirs, prompts, default_checkpoint.spec.eos_ids[0])
+    packed = NativeModel(load(default_gguf, keep_blocks=True), CONFIG, kinds_here()[0])
+    for model in (packed, Llama(default_checkpoint, CONFIG, keep=True)):
+        compare(engine_tokens(model, default_tokenizer, prompts), wanted, default_checkpoint, prompts)
+
+
+def compare(
+    ours: dict[str, list[int]], wanted: dict[str, list[int]], checkpoint: Checkpoint, prompts: dict[str, list[int]]
 ) -> None:
     """A difference is a tie if the dense model itself could not tell the two tokens apart, else a fault."""
-    ours = engine_tokens(default_checkpoint, default_tokenizer, prompts)
-    wanted = their_tokens(*theirs, prompts, default_checkpoint.spec.eos_ids[0])
     ties, faults = list[str](), list[str]()
     for name, ids in prompts.items():
         if ours[name] == wanted[name]:
             continue
         same = next(i for i, pair in enumerate(zip(ours[name], wanted[name], strict=False)) if pair[0] != pair[1])
-        margin = top2_margin(dense_logits(default_checkpoint, ids + wanted[name][:same])[-1])
+        margin = top2_margin(dense_logits(checkpoint, ids + wanted[name][:same])[-1])
         (ties if margin < TIE else faults).append(f"{name} at token {same}: margin {margin:.2e}")
     tokens = sum(map(len, wanted.values()))
     print(f"{len(prompts)} prompts, {tokens} tokens, {len(ties)} ties {ties}, {len(faults)} faults {faults}")
