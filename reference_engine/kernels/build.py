@@ -34,7 +34,7 @@ def kinds_here() -> list[str]:
     return [kind for kind in KINDS if NEEDED.get(kind, set()) <= has]
 
 
-def library(kind: str) -> ctypes.CDLL:
+def kernels(kind: str) -> ctypes.CDLL:
     """The kernels for processors of `kind`, compiled if they are not in the cache.
 
     raises: NoCompiler; EngineError when this processor cannot run them.

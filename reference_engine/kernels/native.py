@@ -58,7 +58,7 @@ class NativeModel:
     def __init__(self, checkpoint: Checkpoint, config: EngineConfig, kind: str, threads: int | None = None) -> None:
         """raises: EngineError when the cache does not fit; `build.NoCompiler`."""
         self.spec, self.weights_sha256, self.kind = checkpoint.spec, checkpoint.sha256, kind
-        self._config, self._lib = config, build.library(kind)
+        self._config, self._lib = config, build.kernels(kind)
         self._lib.engine_new.restype = ctypes.c_void_p
         self.threads = threads or len(os.sched_getaffinity(0))
         self._kept: list[Any] = []  # memory that the native side points into

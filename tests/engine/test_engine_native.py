@@ -253,14 +253,14 @@ def test_a_compiler_that_fails_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setenv("CXX", "g++ --no-such-flag")
     with pytest.raises(build.NoCompiler, match="no-such-flag"):
-        build.library(KINDS[-1])
+        build.kernels(KINDS[-1])
     assert list((tmp_path / "tcabench").rglob("*.so")) == []
 
 
 def test_kernels_that_this_processor_lacks_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build, "kinds_here", lambda: ["portable"])
     with pytest.raises(EngineError, match="has no avx512; it has portable"):
-        build.library("avx512")
+        build.kernels("avx512")
 
 
 def test_the_cache_is_named_by_source_flags_and_compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
