@@ -43,11 +43,12 @@ def test_a_chat_is_the_dense_models_answer(
     assert answer.choices[0].message.role == "assistant"
     assert answer.choices[0].finish_reason == "length"
     assert (answer.object, answer.model) == ("chat.completion", "tiny")
-    assert answer.usage.model_dump(exclude_none=True) == {
+    usage = answer.usage.model_dump(exclude_none=True)
+    assert 0 <= usage.pop("prompt_tokens_details")["cached_tokens"] < len(prompt_ids)  # others may have asked the same
+    assert usage == {
         "prompt_tokens": len(prompt_ids),
         "completion_tokens": 12,
         "total_tokens": len(prompt_ids) + 12,
-        "prompt_tokens_details": {"cached_tokens": 0},
     }
 
 
