@@ -4,18 +4,20 @@ Every answer is read again by the dense model, float32 on the dequantised weight
 at every place, the answer is the one that it would have given itself. See README.md. Writes results/engine_ladder.json.
 """
 
-import importlib.metadata
 import json
+import random
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
 from torch import Tensor
 
+from benchmarks.engine import versions
 from benchmarks.figures import Figures, Measured, at_least, at_most, told
 from reference_engine.config import EngineConfig
 from reference_engine.engine import Engine
@@ -32,7 +34,11 @@ from reference_engine.text import WholeText
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULT = Path(__file__).parent / "results" / "engine_ladder.json"
-NEW_TOK, CLOSELY = 140, 12  # tokens of each answer; answers whose every log-probability is compared
+ROUNDS, NEW_TOK, CLOSELY = (
+    3,
+    140,
+    12,
+)  # rounds, each in another order of arrival; tokens of each answer; answers whose every log-probability is compared
 WHOLE = 70  # places scored at a time, beside one at a time
 CROWDS = {
     "64 at a time": {"max_running": 64},
@@ -49,19 +55,27 @@ def main() -> int:
     dense, figures = load(path), Figures()
     prompts = _prompts(load_tokenizer(path, dense.sha256))
     model = NativeModel(load(path, keep_blocks=True), EngineConfig(max_running=64, max_waiting=200), kinds_here()[0])
-    answers: dict[str, list[list[int]]] = {}
-    for name, changes in CROWDS.items():
-        print(f"answering {name}", flush=True)
-        answers[name] = _answers(model, EngineConfig(**({"max_waiting": 200} | changes)), prompts)
-    first = answers["64 at a time"]
+    for number in range(1, ROUNDS + 1):
+        print(f"round {number} of {ROUNDS}", flush=True)
+        random.Random(number).shuffle(prompts)
+        answers = {name: _answers(model, _config(changes), prompts) for name, changes in CROWDS.items()}
+        figures.take(_alike(answers))
+        figures.take(_against(dense, model, prompts, next(iter(answers.values()))))
+    figures.show(f"exactness of the {model.kind} kernels: {len(prompts)} answers of {NEW_TOK} tokens a round")
+    figures.write(RESULT, versions([]), ROUNDS)
+    return 0
+
+
+def _config(changes: Mapping[str, Any]) -> EngineConfig:
+    return EngineConfig(**({"max_waiting": 200} | dict(changes)))
+
+
+def _alike(answers: Mapping[str, list[list[int]]]) -> Iterator[Measured]:
+    """Whether each crowd got the answers of the first."""
+    first = next(iter(answers.values()))
     for name, others in answers.items():
         same = sum(a == b for a, b in zip(first, others, strict=True)) / len(first)
-        figures.take([at_least(f"{name}: the same answers", same, 1, "share of answers")])
-    print("reading them with the dense model", flush=True)
-    figures.take(_against(dense, model, prompts, first))
-    figures.show(f"exactness of the {model.kind} kernels: {len(prompts)} answers of {NEW_TOK} tokens")
-    figures.write(RESULT, {name: importlib.metadata.version(name) for name in ("tcabench", "torch")}, 1)
-    return 0
+        yield at_least(f"{name}: the same answers", same, 1, "share of answers")
 
 
 def _prompts(tokenizer: Tokenizer) -> list[list[int]]:

@@ -30,12 +30,12 @@ class Measured(NamedTuple):
 
 def at_least(name: str, value: float, goal: float, unit: str) -> Measured:
     """A figure that should be no lower than its goal."""
-    return Measured(name, value, unit, goal, True)
+    return Measured(name, value, unit, float(goal), True)
 
 
 def at_most(name: str, value: float, goal: float, unit: str) -> Measured:
     """A figure that should be no higher than its goal."""
-    return Measured(name, value, unit, goal)
+    return Measured(name, value, unit, float(goal))
 
 
 def told(name: str, value: float, unit: str) -> Measured:

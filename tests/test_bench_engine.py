@@ -37,7 +37,7 @@ def asking(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 @pytest.fixture(scope="module")
 def server(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     command = [sys.executable, "-m", "reference_engine", "serve", "--model", str(weights), "--port", "{port}"]
-    command += ["--served-name", "SmolLM2-135M-Instruct", "--threads", "1"]
+    command += ["--served-name", "SmolLM2-135M-Instruct", "--threads", "1", "--without", "speculation"]
     launch = Launch(command, CHAT, chat_body(ignore_eos=True))
     with started("ours", launch, tmp_path_factory.mktemp("ours")) as running:
         yield running
