@@ -30,16 +30,20 @@ class Crew {
     job_ = &job;
     work_.fetch_add(1, std::memory_order_release);
     work_.notify_all();
+    worker_ = 0;
     job(0);
     barrier();
   }
 
-  // Tasks 0 .. n-1, dealt `grain` at a time in rising order to whoever is free; then a barrier.
-  template <class Task> void each(int n, int grain, Task task) {
-    for (int at; (at = next_.fetch_add(grain, std::memory_order_relaxed)) < n;)
+  // Tasks 0 .. n-1, dealt `grain` at a time: the first to worker 0, the second to worker 1 and so on, the rest to whoever
+  // is free. `before_waiting(worker)` comes when none are left, then a barrier.
+  template <class Task, class Hint> void each(int n, int grain, Task task, Hint before_waiting) {
+    for (int at = worker_ * grain; at < n; at = (size_ + next_.fetch_add(1, std::memory_order_relaxed)) * grain)
       for (int i = at; i < n && i < at + grain; i++) task(i);
+    before_waiting(worker_);
     barrier();
   }
+  template <class Task> void each(int n, int grain, Task task) { each(n, grain, task, [](int) {}); }
 
   void barrier() {
     unsigned turn = turn_.load(std::memory_order_acquire);
@@ -57,6 +61,7 @@ class Crew {
   static constexpr int SPINS = 4000;        // some 60 us
   static constexpr int IDLE_SPINS = 20000;  // some 300 us between steps, then sleep: an idle engine costs nothing
   void serve(int worker) {
+    worker_ = worker;
     for (unsigned seen = 0;;) {
       for (int spins = 0; work_.load(std::memory_order_acquire) == seen; spins++)
         if (spins < IDLE_SPINS) RELAX(); else work_.wait(seen);
@@ -66,6 +71,7 @@ class Crew {
       barrier();
     }
   }
+  static inline thread_local int worker_ = 0;
   const int size_;
   const std::function<void(int)>* job_ = nullptr;
   std::atomic<bool> ending_{false};

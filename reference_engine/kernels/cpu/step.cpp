@@ -187,7 +187,7 @@ static bool splits_of(Model& m, const std::vector<Block>& blocks) {
 }
 
 // x += w * in
-static void add_projection(Model& m, const Matrix& w, const Rows& in, int rows) {
+template <class Hint> static void add_projection(Model& m, const Matrix& w, const Rows& in, int rows, Hint hint) {
   const int tiles = w.outputs / LANES, hidden = m.shape.hidden;
   m.crew.each((tiles + 1) / 2, grain(m, (tiles + 1) / 2, rows), [&](int task) {
     auto done = [&](int j, const Floats* y, int n) {
@@ -196,17 +196,17 @@ static void add_projection(Model& m, const Matrix& w, const Rows& in, int rows) 
     };
     if (task * 2 + 1 < tiles) project<2>(w, task * 2, in, rows, [&](int j, const Floats* y) { done(j, y, 2); });
     else project<1>(w, task * 2, in, rows, [&](int j, const Floats* y) { done(j, y, 1); });
-  });
+  }, hint);
 }
 
 // Tiles come as gate, gate, up, up: a task makes one whole block of silu(gate) * up.
-static void gate(Model& m, const Layer& layer, const Rows& in, int rows) {
+template <class Hint> static void gate(Model& m, const Layer& layer, const Rows& in, int rows, Hint hint) {
   m.crew.each(m.shape.mlp / BLOCK, grain(m, m.shape.mlp / BLOCK, rows), [&](int task) {
     project<4>(layer.gate_up, task * 4, in, rows, [&](int j, const Floats* y) {
       Floats a = y[0] / (exponential(-y[0]) + 1.0f) * y[2], b = y[1] / (exponential(-y[1]) + 1.0f) * y[3];
       keep(m.inner, j, task, a, b);
     });
-  });
+  }, hint);
 }
 
 static void copy_page(Model& m, int from, int to, int layer) {
@@ -229,15 +229,21 @@ static void step(Model& m, const Plan& plan) {
         for (int i = 0; i < plan.copies; i++) copy_page(m, plan.copy[2 * i], plan.copy[2 * i + 1], layer);
       });
     m.crew.each(plan.rows, 1, [&](int j) { embed(m, plan, j); });
+    const int heads = s.heads + 2 * s.kv_heads, head_tiles = s.head_dim / LANES;
+    auto coming = [&](const Matrix& w, int tiles) {  // what each thread reads first when it goes on
+      const int tasks = w.outputs / LANES / tiles;
+      return [&w, first = grain(m, tasks, plan.rows) * tiles](int who) { warm(w, who * first); };
+    };
     for (Layer& layer : m.layers) {
       const Rows& in = norm(m, plan.rows, layer.attention_norm, worker);
-      const int heads = s.heads + 2 * s.kv_heads;
-      m.crew.each(heads, grain(m, heads, plan.rows), [&](int head) { project_head(m, plan, layer, in, head); });
+      m.crew.each(heads, grain(m, heads, plan.rows), [&](int head) { project_head(m, plan, layer, in, head); },
+                  coming(layer.out, 2));
       attention(m, plan, layer, blocks, is_split);
-      add_projection(m, layer.out, m.mixed, plan.rows);
+      add_projection(m, layer.out, m.mixed, plan.rows, coming(layer.gate_up, 4));
       const Rows& again = norm(m, plan.rows, layer.mlp_norm, worker);
-      gate(m, layer, again, plan.rows);
-      add_projection(m, layer.down, m.inner, plan.rows);
+      gate(m, layer, again, plan.rows, coming(layer.down, 2));
+      const Layer& next = &layer == &m.layers.back() ? layer : (&layer)[1];
+      add_projection(m, layer.down, m.inner, plan.rows, coming(next.qkv, head_tiles));
     }
     run_head(m, plan, worker);
   });

@@ -136,6 +136,12 @@ INLINE void ahead(const uint8_t* from) {
   for (int line = 0; line < 5; line++) __builtin_prefetch(from + line * 64, 0, 2);
 }
 
+// The first bytes of tile `t`, which nobody asked for ahead: to be called before a barrier, where there is time to wait.
+INLINE void warm(const Matrix& w, int t) {
+  if (w.form == F32 || t * LANES >= w.outputs) return;
+  for (size_t at = 0; at < AHEAD; at += 64) __builtin_prefetch(w.tile(t) + at, 0, 2);
+}
+
 constexpr int SOME = 4;  // rows whose sums are in registers at a time
 
 INLINE Floats joined(Ints high, Ints low, const Cell& x) {
