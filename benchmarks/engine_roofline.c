@@ -58,19 +58,21 @@ static double read_pass(const uint8_t *p, size_t n) {
 
 /* Registers that the compiler may neither fold nor forget. */
 #define KEEP(x) __asm__ volatile("" : "+v"(x))
+/* Unrolled before all else: else the sums stay in memory, and the rate comes out at half or less of the true one. */
+#define EACH _Pragma("GCC unroll 16")
 
 #if defined(__AVX512VNNI__)
 #define ISA "avx512-vnni vpdpbusd"
 static double int8_pass(const uint8_t *p, size_t n) {
     (void)n;
     __m512i acc[UNROLL], x = _mm512_loadu_si512(p), w = _mm512_loadu_si512(p + 64);
-    for (int k = 0; k < UNROLL; k++) acc[k] = _mm512_setzero_si512();
+    EACH for (int k = 0; k < UNROLL; k++) acc[k] = _mm512_setzero_si512();
     for (int i = 0; i < INNER; i++)
-        for (int k = 0; k < UNROLL; k++) {
+        EACH for (int k = 0; k < UNROLL; k++) {
             acc[k] = _mm512_dpbusd_epi32(acc[k], x, w);
             KEEP(acc[k]);
         }
-    for (int k = 0; k < UNROLL; k++) sink += _mm512_reduce_add_epi32(acc[k]);
+    EACH for (int k = 0; k < UNROLL; k++) sink += _mm512_reduce_add_epi32(acc[k]);
     return 64.0 * UNROLL * INNER;
 }
 #elif defined(__AVX2__)
@@ -79,16 +81,16 @@ static double int8_pass(const uint8_t *p, size_t n) {
     (void)n;
     __m256i acc[UNROLL], x = _mm256_loadu_si256((const void *)p), w = _mm256_loadu_si256((const void *)(p + 32));
     const __m256i one = _mm256_set1_epi16(1);
-    for (int k = 0; k < UNROLL; k++) acc[k] = _mm256_setzero_si256();
+    EACH for (int k = 0; k < UNROLL; k++) acc[k] = _mm256_setzero_si256();
     for (int i = 0; i < INNER; i++)
-        for (int k = 0; k < UNROLL; k++) {
+        EACH for (int k = 0; k < UNROLL; k++) {
             __m256i pair = _mm256_maddubs_epi16(x, w);
             KEEP(pair);
             acc[k] = _mm256_add_epi32(acc[k], _mm256_madd_epi16(pair, one));
             KEEP(acc[k]);
         }
     int32_t out[8];
-    for (int k = 0; k < UNROLL; k++) {
+    EACH for (int k = 0; k < UNROLL; k++) {
         _mm256_storeu_si256((void *)out, acc[k]);
         for (int j = 0; j < 8; j++) sink += out[j];
     }
@@ -125,14 +127,14 @@ typedef __m256 vec;
 static double fp32_pass(const uint8_t *p, size_t n) {
     (void)n;
     vec acc[UNROLL], x = SET(0.5f + p[0]), w = SET(0.25f);
-    for (int k = 0; k < UNROLL; k++) acc[k] = SET((float)k);
+    EACH for (int k = 0; k < UNROLL; k++) acc[k] = SET((float)k);
     for (int i = 0; i < INNER; i++)
-        for (int k = 0; k < UNROLL; k++) {
+        EACH for (int k = 0; k < UNROLL; k++) {
             acc[k] = FMA(x, w, acc[k]);
             KEEP(acc[k]);
         }
     float out[LANES];
-    for (int k = 0; k < UNROLL; k++) {
+    EACH for (int k = 0; k < UNROLL; k++) {
         memcpy(out, &acc[k], sizeof out);
         sink += (int64_t)out[0];
     }
