@@ -17,22 +17,24 @@ struct alignas(64) Cell {
   float high_scale, rest; // 65536 * scale; what the high plane alone may be wrong by (only for the head)
 };
 
-// Rows of `k` numbers: cells block by block, the rows of a block side by side, so that rows computed together are at
-// fixed distances. `floats`, row by row, where the weights are float32.
+// Rows of `k` numbers in groups of 8 (fewer where there are fewer): the cells of a group block by block, so that rows that
+// are computed together are read on through memory. `floats`, row by row, where the weights are float32.
+constexpr int GROUP = 8;
 struct Rows {
-  int k = 0, blocks = 0, stride = 0;
+  int k = 0, blocks = 0, stride = GROUP;
   bool plain = false;
   Cell* cells = nullptr;
   float* floats = nullptr;
 
   void allot(int rows, int width, bool is_plain) {
-    k = width, blocks = width / BLOCK, plain = is_plain, stride = rows | 1;
+    k = width, blocks = width / BLOCK, plain = is_plain, prepare(rows);
     if (plain) floats = room<float>((size_t)rows * k);
-    else cells = room<Cell>((size_t)stride * blocks);
+    else cells = room<Cell>((size_t)(rows + GROUP - 1) / GROUP * GROUP * blocks);
   }
-  // An odd stride: blocks of a row at distances of a power of two would share a few lines of the first cache.
-  void prepare(int rows) { stride = rows | 1; }
-  Cell& cell(int row, int block) const { return cells[(size_t)block * stride + row]; }
+  void prepare(int rows) { stride = rows < GROUP ? rows : GROUP; }
+  Cell& cell(int row, int block) const {
+    return cells[((size_t)(row / GROUP) * blocks + block) * stride + row % GROUP];
+  }
   template <class T> static T* room(size_t n) { return (T*)aligned_alloc(64, (n * sizeof(T) + 127) / 64 * 64); }
   void give_back() { free(cells), free(floats); }
 };
