@@ -34,16 +34,14 @@ from reference_engine.text import WholeText
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULT = Path(__file__).parent / "results" / "engine_ladder.json"
-ROUNDS, NEW_TOK, CLOSELY = (
-    3,
-    140,
-    12,
-)  # rounds, each in another order of arrival; tokens of each answer; answers whose every log-probability is compared
+ROUNDS = 3  # each in another order of arrival
+NEW_TOK = 140  # of each answer
+CLOSELY = 12  # answers whose every log-probability is compared
 WHOLE = 70  # places scored at a time, beside one at a time
 CROWDS = {
     "64 at a time": {"max_running": 64},
     "one at a time": {"max_running": 1},
-    "7 at a time, 19 tokens a step, few pages": {"max_running": 7, "step_tok": 19, "kv_tok": 1600},
+    "7 at a time, 19 tokens a step, few pages": {"max_running": 7, "step_tok": 19, "kv_tok": 640},
     "without prefix or guesses": {"max_running": 64, "without": frozenset({"prefix", "speculation"})},
 }
 
@@ -72,8 +70,8 @@ def _config(changes: Mapping[str, Any]) -> EngineConfig:
 
 def _alike(answers: Mapping[str, list[list[int]]]) -> Iterator[Measured]:
     """Whether each crowd got the answers of the first."""
-    first = next(iter(answers.values()))
-    for name, others in answers.items():
+    (_, first), *rest = answers.items()
+    for name, others in rest:
         same = sum(a == b for a, b in zip(first, others, strict=True)) / len(first)
         yield at_least(f"{name}: the same answers", same, 1, "share of answers")
 
