@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks.engine_client import Asked, Row
 from benchmarks.engine_reference import Known, Reference, identity
-from benchmarks.engine_roofline import Model, between, decoding, measured_machine
+from benchmarks.engine_roofline import OURS_PLANES, Model, between, decoding, measured_machine
 from benchmarks.engine_servers import Server
 from benchmarks.figures import Measured, at_least, at_most, told
 
@@ -163,6 +163,8 @@ def _roofline(bench: Bench, batch: int) -> Iterator[Measured]:
     yield told(
         f"{ROOFLINE}_c{batch}: end to end", found.row.tokens_per_s / limit, "tokens/s with prefill and HTTP / limit"
     )
+    exact = machine.tokens_per_s(bench.model, batch, found.context_tok, OURS_PLANES)
+    yield told(f"{ROOFLINE}_c{batch}: of the limit at 24 bits", found.tokens_per_s / exact, "decoding / limit")
     yield told(f"{ROOFLINE}_c{batch}: limit", limit, "tokens/s")
     yield told(f"{ROOFLINE}_c{batch}: decoding", found.tokens_per_s, "tokens/s")
     yield told(f"{ROOFLINE}_c{batch}: cores", found.row.cores, "(CPU of engine and client) / wall time")

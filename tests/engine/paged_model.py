@@ -1,6 +1,6 @@
 """A model of token ids instead of tensors. It sees a text only through the pages it is given, and objects to any row
-that would not see exactly its request's own earlier tokens, to any write into a page that others look at, and to copies
-whose order matters."""
+that would not see exactly its request's own earlier tokens, to any write into a page that others look at, to copies
+whose order matters, to a step of more rows or requests than there is room for, and to rows beyond an answer's end."""
 
 import random
 from collections.abc import Sequence
@@ -39,12 +39,16 @@ class PagedModel:
     spec, weights_sha256 = SPEC, "0" * 64
 
     def __init__(self, config: EngineConfig) -> None:
-        self.page_tok = config.page_tok
+        self.page_tok, self.config = config.page_tok, config
         self.pages: list[list[int | None]] = [[None] * config.page_tok for _ in range(config.pages)]
         self.engine: Engine | None = None
         self.copied = 0
 
     def run(self, plan: StepPlan, wanted: Sequence[int]) -> Scores:
+        assert sum(segment.count for segment in plan.segments) <= self.config.step_tok  # buffers are made for so many
+        assert len(plan.segments) <= self.config.max_running
+        for segment in plan.segments:  # the last token of an answer is never computed, and no guess comes after it
+            assert segment.start + segment.count < segment.request.prompt_tok + segment.request.sampling.max_tok
         self._copy(plan)
         self._write(plan)
         self.check_books()

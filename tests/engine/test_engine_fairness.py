@@ -22,6 +22,11 @@ def asked(client: str, n: int, size: int = PROMPT_TOK) -> list[Request]:
     return [paged_request([i % VOCAB] * size, f"{client}{i}", client=client, max_tok=MAX_TOK) for i in range(n)]
 
 
+def long_answer(client: str, i: int, max_tok: int) -> Request:
+    prompt = [i % VOCAB] * PROMPT_TOK
+    return paged_request(prompt, f"{client}{i}", client=client, max_tok=max_tok, ignore_eos=True)
+
+
 def submit(engine: Engine, *requests: Request) -> None:
     for request in requests:
         engine.submit(request)
@@ -57,6 +62,16 @@ def test_tokens_are_shared_out_and_not_requests() -> None:
     drain(engine)
     begun = order(*large, *small)[:8]
     assert (begun.count("l"), begun.count("s")) == (2, 6)  # 72 tokens each, against 24
+
+
+def test_answers_count_too() -> None:
+    """Answers five times as long, of prompts alike: again 72 tokens each, against 24."""
+    engine = one_at_a_time()
+    of = {client: [long_answer(client, i, max_tok) for i in range(12)] for client, max_tok in (("l", 30), ("s", 6))}
+    submit(engine, *of["l"], *of["s"])
+    drain(engine)
+    begun = order(*of["l"], *of["s"])[:8]
+    assert (begun.count("l"), begun.count("s")) == (2, 6)
 
 
 def test_who_was_away_saves_up_nothing() -> None:

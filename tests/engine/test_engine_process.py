@@ -17,6 +17,7 @@ import pytest
 
 from reference_engine.__main__ import main
 from reference_engine.model.pull import digest
+from tcabench.load.bundled import bundled_engine
 
 REPO = Path(__file__).resolve().parents[2]
 ENV = {**os.environ, "PYTHONPATH": str(REPO)}
@@ -76,6 +77,17 @@ def test_it_ends_with_its_parent(serve: Any, tiny_folder: Path) -> None:
             assert answer.status == 200
         served.process.stdin.close()
         assert served.process.wait(30) == 0
+
+
+def test_the_bench_needs_no_key_for_its_own_engine(
+    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REFERENCE_ENGINE_API_KEY", "for others")
+    with (
+        bundled_engine(["--model", str(tiny_folder)], tmp_path / "log") as ready,
+        urllib.request.urlopen(ready["listening"] + "/v1/models", timeout=30) as answer,
+    ):
+        assert answer.status == 200
 
 
 def test_without_the_option_a_closed_stdin_changes_nothing(serve: Any, tiny_folder: Path) -> None:
