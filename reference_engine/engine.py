@@ -95,7 +95,7 @@ class Engine:
         """
         request, deltas = segment.request, list[Delta]()
         for at, guess in enumerate((*segment.drafts, None), row):
-            token, report = _drawn(request, logits[at]) if at in logits else (greedy[at], None)
+            token, report = _next(request, logits[at]) if at in logits else (greedy[at], None)
             deltas.append(self._append(request, token, report))
             if token != guess or deltas[-1].finish:
                 break
@@ -107,14 +107,15 @@ class Engine:
 
     def _append(self, request: Request, token: int, report: TokenLogprob | None) -> Delta:
         request.tokens.append(token)
+        is_answer = request.output_tok > 0  # and not a token of the prompt that is scored
         if request.first_ns is None:
             request.first_ns = time.monotonic_ns()
-        ended = token in self.spec.eos_ids and not request.sampling.ignore_eos
+        ended = is_answer and token in self.spec.eos_ids and not request.sampling.ignore_eos
         text = "" if ended else request.text.push(token)
         finish: Finish | None = None
         if ended or request.text.stopped:
             finish = "stop"
-        elif request.output_tok == request.sampling.max_tok:
+        elif not request.ahead and request.output_tok == request.sampling.max_tok:
             finish = "length"
         if finish and not request.text.stopped:
             text += request.text.flush()
@@ -138,7 +139,7 @@ def _wanted(plan: StepPlan) -> list[int]:
     return wanted
 
 
-def _drawn(request: Request, logits: Tensor) -> tuple[int, TokenLogprob | None]:
-    """The request's next token from `logits` (1, vocab), and its log-probability if that is asked for."""
-    tokens = draw(logits, [request])
+def _next(request: Request, logits: Tensor) -> tuple[int, TokenLogprob | None]:
+    """The request's next token, given or drawn from `logits` (1, vocab), and its log-probability if asked for."""
+    tokens = list(request.ahead[:1]) or draw(logits, [request])
     return tokens[0], logprobs(logits, [request], tokens)[0]

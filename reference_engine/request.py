@@ -89,6 +89,8 @@ class Request:
 
     `client` is whom the queue is fair to. `prefix_tok`: prompt tokens that were in the cache when it was admitted.
     `chain`: digests of the full pages of `tokens`; the first `filed` of its pages are offered to other requests.
+    `given`: the whole prompt of a text that is scored. `tokens` then begins with the first of it alone; the others are
+    appended one by one as if they had been chosen, so that each has its log-probability.
     """
 
     id: str
@@ -108,12 +110,18 @@ class Request:
     prefix_tok: int = 0
     lookup: PromptLookup | None = None
     preempted: int = 0
+    given: tuple[int, ...] = ()
     finish: Finish | None = None
 
     @property
     def output_tok(self) -> int:
         """Tokens generated so far, a final end-of-sequence token included."""
-        return len(self.tokens) - self.prompt_tok
+        return max(len(self.tokens) - self.prompt_tok, 0)
+
+    @property
+    def ahead(self) -> tuple[int, ...]:
+        """Given tokens that have not been appended yet."""
+        return self.given[len(self.tokens) :]
 
     @property
     def remaining_tok(self) -> int:

@@ -15,6 +15,8 @@ from reference_engine.schedule.queue import FairQueue
 from reference_engine.schedule.tally import Tally
 from reference_engine.speculate import PromptLookup
 
+SCORED_ROWS = 32  # of a text that is scored, in one step: each brings a row of logits
+
 
 class Scheduler:
     """Waiting and running requests and the pages they hold. Clients take turns, a client's requests do not; nobody is
@@ -73,8 +75,9 @@ class Scheduler:
         self.ledger.file(request)
         if not made:
             return
-        tally.generated_tok += made
-        self.waiting.charge(request.client, output_tok=made)
+        answered = min(made, request.output_tok)  # what was scored was charged as a prompt
+        tally.generated_tok += answered
+        self.waiting.charge(request.client, output_tok=answered)
         if segment.drafts and request.lookup is not None:
             request.lookup.learn(len(segment.drafts), made - 1)
             tally.drafted_tok += len(segment.drafts)
@@ -105,7 +108,7 @@ class Scheduler:
         """The next row of a request that decodes, and drafts where there is room; returns how many of them."""
         if request not in self.running or not self._reserve(request, len(request.tokens)):  # may be preempted by now
             return 0
-        drafts = self._guesses(request, spare) if spare > 0 else ()
+        drafts = self._scored(request) if request.ahead else self._guesses(request, spare) if spare > 0 else ()
         self._put(Segment(request, request.computed, 1 + len(drafts), True, drafts))
         return len(drafts)
 
@@ -119,13 +122,23 @@ class Scheduler:
         self._planned[segment.request] = segment
         self._budget -= segment.count
 
+    def _scored(self, request: Request) -> tuple[int, ...]:
+        """Given tokens that go into this step with the last one: guesses that are right by definition. Every other
+        request that decodes keeps its row."""
+        room = request.sampling.max_tok + request.prompt_tok - len(request.tokens) - 1
+        most = min(self._budget - len(self.running), SCORED_ROWS, room)
+        return self._held(request, request.ahead[: max(most, 0)])
+
     def _guesses(self, request: Request, spare: int) -> tuple[int, ...]:
-        """Drafts that fit the answer's limit, and pages that nobody else is about to need."""
+        """Drafts that fit the answer's limit."""
         most = min(spare, self.config.draft_tok, request.sampling.max_tok - request.output_tok - 1)
         if most <= 0:
             return ()
         request.lookup = request.lookup or PromptLookup()
-        drafts = request.lookup.propose(request.tokens, most)
+        return self._held(request, request.lookup.propose(request.tokens, most))
+
+    def _held(self, request: Request, drafts: tuple[int, ...]) -> tuple[int, ...]:
+        """`drafts` if there are pages for them that nobody else is about to need; else none."""
         pages = self.ledger.pages_for(len(request.tokens) + len(drafts)) - len(request.pages)
         if pages > 0 and self.pool.free < pages + len(self.running):
             return ()

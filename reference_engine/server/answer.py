@@ -57,10 +57,10 @@ class Answer:
             return None
         if self.chat:
             return {"content": [self._chat_entry(delta.logprob) for delta in deltas if delta.logprob], "refusal": None}
-        return self._completion_entries(deltas, offset)
+        return self._completion_entries(request, deltas, offset + len(self._opening(request)))
 
     def _choice(self, index: int, request: Request, deltas: Sequence[Delta]) -> dict[str, Any]:
-        text = "".join(delta.text for delta in deltas)
+        text = self._opening(request) + "".join(delta.text for delta in deltas)
         body = {"message": {"role": "assistant", "content": text}} if self.chat else {"text": text}
         logprobs = self.logprobs(request, deltas, 0)
         return {"index": index, **body, "logprobs": logprobs, "finish_reason": checked(request).finish}
@@ -73,19 +73,24 @@ class Answer:
         name = {"token": self.tokenizer.token_text(token), "bytes": list(self.tokenizer.token_bytes(token))}
         return {**name, "logprob": logprob}
 
-    def _completion_entries(self, deltas: Sequence[Delta], offset: int) -> dict[str, Any]:
+    def _completion_entries(self, request: Request, deltas: Sequence[Delta], offset: int) -> dict[str, Any]:
         """`text_offset` is where the text of each token begins; tokens share it while text is held back."""
         offsets = []
         for delta in deltas:
             offsets.append(offset)
             offset += len(delta.text)
         reports = [delta.logprob for delta in deltas if delta.logprob]
+        first = request.given[:1]  # of a text that is scored; nothing comes before it that it could follow from
         return {
-            "tokens": [self._label(report.token) for report in reports],
-            "token_logprobs": [report.logprob for report in reports],
-            "top_logprobs": [self._top(report) for report in reports],
-            "text_offset": offsets,
+            "tokens": [self._label(token) for token in (*first, *(report.token for report in reports))],
+            "token_logprobs": [*(None for _ in first), *(report.logprob for report in reports)],
+            "top_logprobs": [*(None for _ in first), *(self._top(report) for report in reports)],
+            "text_offset": [*(0 for _ in first), *offsets],
         }
+
+    def _opening(self, request: Request) -> str:
+        """The text of the first token of a text that is scored."""
+        return self.tokenizer.decode(request.given[:1]) if request.given else ""
 
     def _top(self, report: TokenLogprob) -> dict[str, float]:
         """The best tokens and the one that was drawn, by name; of two with one name the better stays."""

@@ -28,6 +28,7 @@ class Limits(NamedTuple):
     max_tok: int | None
     logprobs: int | None
     chat: bool
+    echo: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +80,9 @@ class Service:
         ids = self._prompt_ids(wire)
         if wire.best_of is not None and wire.n not in (None, 1):
             raise RequestError("best_of is less than n", "invalid_value", 400, "best_of")
-        max_tok = wire.max_tokens or COMPLETION_DEFAULT_TOK
-        return self._answer(wire, ids, Limits(max_tok, wire.logprobs, chat=False), key_name)
+        _check_echo(wire)
+        max_tok = COMPLETION_DEFAULT_TOK if wire.max_tokens is None else wire.max_tokens
+        return self._answer(wire, ids, Limits(max_tok, wire.logprobs, chat=False, echo=bool(wire.echo)), key_name)
 
     def _answer(self, wire: Common, ids: list[int], limits: Limits, key_name: str) -> Answer:
         if wire.stream_options is not None and not wire.stream:
@@ -90,10 +92,12 @@ class Service:
         name = ("chatcmpl-" if limits.chat else "cmpl-") + secrets.token_hex(12)
         requests = []
         for choice in range(wire.n or 1):
-            text = self._text(wire, sampling, () if limits.chat else ids[-CONTEXT_TOK:])
+            text = self._text(wire, sampling, () if limits.chat else ids[:1] if limits.echo else ids[-CONTEXT_TOK:])
             own_name = f"{name}-{choice}" if choice else name
             own = sampling if choice == 0 else _another(sampling, choice)
-            requests.append(Request(own_name, len(ids), list(ids), own, text, client=key_name or wire.user or ""))
+            tokens, given = (ids[:1], tuple(ids)) if limits.echo else (list(ids), ())
+            client = key_name or wire.user or ""
+            requests.append(Request(own_name, len(ids), tokens, own, text, client=client, given=given))
         fingerprint = f"fp_{self.weights_sha256[:12]}"
         return Answer(name, tuple(requests), self.tokenizer, self.name, fingerprint, int(time.time()), limits.chat)
 
@@ -113,7 +117,7 @@ class Service:
 
     def _sampling(self, wire: Common, limits: Limits, room_tok: int) -> Sampling:
         return Sampling(
-            max_tok=limits.max_tok or room_tok,
+            max_tok=room_tok if limits.max_tok is None else limits.max_tok,
             temperature=1.0 if wire.temperature is None else wire.temperature,
             top_p=1.0 if wire.top_p is None else wire.top_p,
             seed=secrets.randbits(64) if wire.seed is None else wire.seed,
@@ -169,6 +173,19 @@ def _another(sampling: Sampling, choice: int) -> Sampling:
     constraint = sampling.constraint
     own = constraint.fresh() if isinstance(constraint, GrammarConstraint) else constraint
     return replace(sampling, choice=choice, constraint=own)
+
+
+def _check_echo(wire: CompletionRequest) -> None:
+    """raises: RequestError for an echo that scores nothing or would have to be shown in parts, and for no answer at all
+    without one."""
+    if not wire.echo:
+        if wire.max_tokens == 0:
+            raise RequestError("max_tokens 0 asks for nothing without echo", "invalid_value", 400, "max_tokens")
+        return
+    if wire.logprobs is None:
+        raise RequestError("echo is for scoring the prompt: send logprobs too", "invalid_value", 400, "echo")
+    if wire.stream or wire.stops() or (wire.n or 1) > 1:
+        raise RequestError("echo goes with one whole answer: no stream, stop or n", "invalid_value", 400, "echo")
 
 
 def _chat_max_tok(wire: ChatRequest) -> int | None:

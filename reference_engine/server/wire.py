@@ -21,15 +21,7 @@ def _integral(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _boolean(value: object) -> object:
-    """To Python 0 is as good as False."""
-    if not isinstance(value, bool):
-        raise ValueError("it is not a boolean")
-    return value
-
-
 Text = Annotated[str, AfterValidator(_whole)]
-No = Annotated[Literal[False], BeforeValidator(_boolean)]
 Integer = Annotated[int, BeforeValidator(_integral)]
 Positive = Annotated[Integer, Field(ge=1)]
 Penalty = Annotated[float, Field(ge=-2, le=2)]
@@ -124,11 +116,13 @@ class ChatRequest(Common):
 
 
 class CompletionRequest(Common):
-    """POST /v1/completions. `prompt` is one text or one list of token ids (or a list holding just one of them). The
-    last three fields take only the values that ask for nothing."""
+    """POST /v1/completions. `prompt` is one text or one list of token ids (or a list holding just one of them). `echo`
+    with `logprobs` scores it: the answer begins with the prompt, each token but the first with its log-probability, and
+    `max_tokens` may be 0. The last two fields take only the values that ask for nothing."""
 
     prompt: Text | list[int] | list[Text] | list[list[int]]
+    max_tokens: Annotated[Integer, Field(ge=0)] | None = None
     logprobs: Annotated[Integer, Field(ge=0, le=5)] | None = None
-    echo: No | None = None
+    echo: bool | None = None
     best_of: Annotated[Integer, Field(ge=1, le=1)] | None = None
     suffix: None = None

@@ -95,7 +95,10 @@ def test_chats_that_are_refused(
 
 
 BAD_COMPLETIONS: dict[str, tuple[dict[str, Any], str, str | None]] = {
-    "echo": ({"echo": True}, "invalid_value", "echo"),
+    "echo that scores nothing": ({"echo": True}, "invalid_value", "echo"),
+    "echo and stop": ({"echo": True, "logprobs": 0, "stop": "x"}, "invalid_value", "echo"),
+    "echo twice": ({"echo": True, "logprobs": 0, "n": 2}, "invalid_value", "echo"),
+    "nothing at all": ({"max_tokens": 0}, "invalid_value", "max_tokens"),
     "suffix": ({"suffix": "x"}, "invalid_value", "suffix"),
     "best_of": ({"best_of": 2}, "invalid_value", "best_of"),
     "fewer than the choices": ({"best_of": 1, "n": 2}, "invalid_value", "best_of"),
