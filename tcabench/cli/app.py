@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tcabench import __version__
-from tcabench.cli import ablate, meters, model, recover, run, serve, verify
+from tcabench.cli import ablate, meters, model, quality, recover, run, serve, verify
 from tcabench.errors import TcaError
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ app.command(
     "serve", add_help_option=False, context_settings={"allow_extra_args": True, "ignore_unknown_options": True}
 )(serve.serve)
 app.command("ablate")(ablate.ablate)
+app.command("quality")(quality.quality)
 app.add_typer(meters.app, name="meters")
 app.add_typer(model.app, name="model")
 
