@@ -199,3 +199,16 @@ def test_the_record_holds_every_finding_with_its_share() -> None:
     assert float(one["share"]["high"]) == pytest.approx(0.1981, abs=1e-4)
     (none,) = [row for row in listed if row["name"] == "cached"]
     assert none["share"] == {"not_metered": "no answer that it could be seen in"}
+
+
+def test_an_end_mark_in_each_short_answer_is_no_inflation() -> None:
+    """10 % more in sum, and one token in each: what a server that counts end marks shows for answers of ten tokens."""
+    finding = found("inflated", some(30, 30, changed(output_tok=11, recount_tok=10)))
+    assert (finding.count, finding.of, finding.is_suspect) == (0, 30, False)
+
+
+def test_a_store_behind_a_server_that_does_not_stream_is_found() -> None:
+    """Each answer comes in one piece, so its time to the first token is that of the whole answer."""
+    whole = [replace(t, chunk_ns=(t.sent_ns + (5 if t.index >= 20 else 500) * MS,)) for t in asked_twice(0)]
+    finding = found("cached", whole)
+    assert (finding.count, finding.of, finding.is_suspect) == (20, 20, True)
