@@ -28,7 +28,7 @@ from tcabench.plan import RunPlan, parse_plan
 from tcabench.policy import Policy, parse_policy, standing
 from tcabench.power import recording
 from tcabench.provenance import has_random_weights
-from tcabench.quality import recount
+from tcabench.quality import detect, detected, recount
 from tcabench.records import Arrivals, NotMetered, Outcome, Quantity, RunRecord, Trace
 from tcabench.timeline import chips
 from tcabench.units import seconds
@@ -102,7 +102,7 @@ def conclude(folder: Path, tokenizer: Path | None, signer: Signer, complete: boo
         parse_policy(_document(kept, folder, "policy.yaml")),
     )
     events = kept.events if complete else closed(kept)
-    traces, quality = _quality(fold(kept.requests, last_ns(kept)), tokenizer, _sut(kept))
+    traces, quality = _quality(fold(kept.requests, last_ns(kept)), tokenizer, _sut(kept), plan.pinned)
     document = plan.model_dump(mode="json")
     found = derive(document, kept.channels, traces, kept.samples, events, policy, complete)
     record = RunRecord(
@@ -115,12 +115,13 @@ def conclude(folder: Path, tokenizer: Path | None, signer: Signer, complete: boo
 
 
 def _quality(
-    traces: Sequence[Trace], tokenizer: Path | None, sut: Mapping[str, Any]
+    traces: Sequence[Trace], tokenizer: Path | None, sut: Mapping[str, Any], pinned: bool
 ) -> tuple[tuple[Trace, ...], dict[str, Any]]:
-    """The traces and their `quality.json`; none of a model whose weights were drawn."""
+    """The traces, recounted, and their `quality.json`; none of a model whose weights were drawn."""
     if has_random_weights(sut):
         return tuple(traces), {"none": {"why": "the weights were drawn at random; what the model says means nothing"}}
-    return recount(traces, tokenizer)
+    counted, account = recount(traces, tokenizer)
+    return counted, account | detected(detect(counted, pinned))
 
 
 def as_kept(document: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,9 @@
-"""Is the answer what it claims to be? For now: its tokens, counted again with the model's own tokenizer."""
+"""Is the answer what it claims to be? Its tokens, counted again with the model's own tokenizer, and signs of answers
+that a certificate must not rest on."""
 
+from tcabench.quality.detect import detect, detected
+from tcabench.quality.detectors import DETECTORS
+from tcabench.quality.detectors.finding import Detector, Finding
 from tcabench.quality.recount import load_tokenizer, recount
 
-__all__ = ["load_tokenizer", "recount"]
+__all__ = ["DETECTORS", "Detector", "Finding", "detect", "detected", "load_tokenizer", "recount"]

@@ -1,6 +1,10 @@
 """A measured value with its interval, or why there is none."""
 
 from dataclasses import dataclass
+from math import sqrt
+
+Z = 1.96  # of the normal distribution, two-sided 95 %
+Z2 = Z * Z
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +25,17 @@ class Quantity:
     def exact(cls, value: float, unit: str) -> "Quantity":
         """A count or a setting: no uncertainty of its own."""
         return cls(value, value, value, unit)
+
+    @classmethod
+    def share(cls, hits: int, of: int) -> "Quantity":
+        """hits / of, unit 1, with Wilson's 95 % interval; `of` is at least 1.
+
+        Source: Wilson, J. Am. Stat. Assoc. 22 (1927) 209, doi 10.1080/01621459.1927.10502953.
+        """
+        share = hits / of
+        middle = (share + Z2 / (2 * of)) / (1 + Z2 / of)
+        half = Z * sqrt(share * (1 - share) / of + Z2 / (4 * of * of)) / (1 + Z2 / of)
+        return cls(share, min(share, max(0.0, middle - half)), max(share, min(1.0, middle + half)), "1")
 
 
 @dataclass(frozen=True, slots=True)

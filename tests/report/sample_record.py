@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import Any
 
 from tcabench.evidence.document import result_document
+from tcabench.quality import detect, detected
 from tcabench.records import (
     Alignment,
     Carbon,
@@ -287,7 +288,7 @@ def record(requests: int = 240, estimate: bool = False) -> RunRecord:
         samples=samples(), traces=made, window=WINDOW, energy=spent, values=found,
         judgement=Judgement("letter-15k", Outcome.INCONCLUSIVE, "first-token is undecided; 185 s more would decide it",
                             clauses),
-        quality={"tokenizer": "the model's own", "requests recounted": requests},
+        quality={"tokenizer": "the model's own", "requests recounted": requests} | detected(detect(made, True)),
         events=({"t": ZERO, "event": "phase", "phase": "load_start"},
                 {"t": ZERO + 63 * S, "event": "meter_error", "meter": "nvml", "why": "GPU is lost <b>"},
                 {"t": ZERO + 110 * S, "event": "sampler_cost", "meter": "", "cpu_s": 0.9, "wall_s": 130.0,
