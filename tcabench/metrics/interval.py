@@ -5,6 +5,7 @@ from math import ceil, floor, sqrt
 
 from tcabench.records import NotMetered, Quantity, Value
 
+Z2 = 1.96 * 1.96
 QUANTILES = {"p50": 0.50, "p90": 0.90, "p99": 0.99}
 
 
@@ -22,6 +23,16 @@ def widen(q: Quantity, extra_rel: float | None) -> Quantity:
 def per(q: Quantity, count: float, unit: str) -> Quantity:
     """`q` / `count`, an exact positive count."""
     return Quantity(q.value / count, q.low / count, q.high / count, unit)
+
+
+def wilson(share: float, n: int) -> tuple[float, float]:
+    """(low, high) of Wilson's 95 % interval for a share (0 to 1) of `n` things, at least one; it holds the share.
+
+    Source: Wilson, J. Am. Stat. Assoc. 22 (1927) 209, doi 10.1080/01621459.1927.10502953.
+    """
+    middle = (share + Z2 / (2 * n)) / (1 + Z2 / n)
+    half = 1.96 * sqrt(share * (1 - share) / n + Z2 / (4 * n * n)) / (1 + Z2 / n)
+    return min(share, max(0.0, middle - half)), max(share, min(1.0, middle + half))
 
 
 def quantiles(sample_s: Sequence[float], what: str, slower: int = 0) -> dict[str, Value]:

@@ -1,5 +1,6 @@
 """Which tokens were counted: the server's own usage beside a recount with the model's tokenizer."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from tcabench.records import RunRecord, Status
@@ -11,9 +12,14 @@ def build(facts: Facts) -> dict[str, Any]:
     return {
         "difference": cell(facts, "values/token_count_difference"),
         "counted": cell(facts, "values/output_tokens"),
-        "quality": [{"name": n, "value": v} for n, v in flat(facts.record.quality) if n],
+        "quality": [{"name": n, "value": v} for n, v in flat(without_grades(facts.record.quality)) if n],
         **totals(facts.record),
     }
+
+
+def without_grades(quality: Mapping[str, Any]) -> dict[str, Any]:
+    """The quality record but for the grade of each single answer, which have a section of their own."""
+    return {name: part for name, part in quality.items() if name != "graded"}
 
 
 def totals(record: RunRecord) -> dict[str, Any]:
