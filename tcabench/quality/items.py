@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from tcabench.quality.dice import Dice, Item
 from tcabench.quality.passages import extraction, needle
 from tcabench.quality.tasks import code
-from tcabench.quality.words import ANIMALS, CITIES, COLOURS, FRUITS, JOBS, NAMES, PLACES, THINGS, VERBS, WEEKDAYS
+from tcabench.quality.words import ANIMALS, CITIES, COLOURS, FRUITS, NAMES, PLACES, THINGS, VERBS, WEEKDAYS
 
 SEED = 20_261
 ALONE = "Write nothing else."
@@ -32,7 +32,7 @@ def _copied(dice: Dice, turn: int) -> tuple[str, str]:
 
 def arithmetic(dice: Dice, turn: int) -> Item:
     """A sum, a difference, a product, or a small story with one of them."""
-    return Item("arithmetic", "number", *_sum(dice, turn), 32)
+    return Item("arithmetic", "number", *_sum(dice, turn), 48)
 
 
 def _sum(dice: Dice, turn: int) -> tuple[str, str]:
@@ -56,23 +56,23 @@ def form(dice: Dice, turn: int) -> Item:
 
 
 def _capitals(dice: Dice) -> Item:
-    words = f"{dice.one(COLOURS)} {dice.one(THINGS)} and {dice.one(COLOURS)} {dice.one(THINGS)}"
-    return Item("format", "exact", f"Write this in capital letters. {ALONE}\n\n{words}", words.upper(), 32)
+    words = f"{dice.one(COLOURS)} {dice.one(THINGS)}"
+    return Item("format", "exact", f'Write "{words}" in capital letters. {ALONE}', words.upper(), 32)
 
 
 def _lines(dice: Dice) -> Item:
     words = dice.some((*FRUITS, *ANIMALS), dice.number(3, 5))
-    ask = f"Write these words as a list, one word on each line, in the same order. {ALONE}\n\n{', '.join(words)}"
+    ask = f"Turn this into a list with one bullet point for each word, in the same order. {ALONE}\n\n{', '.join(words)}"
     return Item("format", "list", ask, "\n".join(words), 48)
 
 
 def _object(dice: Dice) -> Item:
-    who, age, city, job = dice.one(NAMES), dice.number(19, 78), dice.one(CITIES), dice.one(JOBS)
+    who, age, city = dice.one(NAMES), dice.number(19, 78), dice.one(CITIES)
     ask = (
-        f"{who} is {age} years old, lives in {city} and works as a {job}. Write this as a JSON object with the keys "
-        f'"name", "age", "city" and "job". The age is a number. {ALONE}'
+        f'Write a JSON object with the keys "name", "age" and "city" for this person: {who} is {age} years old and '
+        f"lives in {city}. The age is a number. {ALONE}"
     )
-    return Item("format", "json", ask, json.dumps({"name": who, "age": age, "city": city, "job": job}), 64)
+    return Item("format", "json", ask, json.dumps({"name": who, "age": age, "city": city}), 64)
 
 
 KINDS: dict[str, tuple[Make, int]] = {
