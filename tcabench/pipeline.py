@@ -22,6 +22,7 @@ from tcabench.evidence import (
     seal,
 )
 from tcabench.evidence.canonical import plain
+from tcabench.grades import graded
 from tcabench.kit import Kit, ledger_path
 from tcabench.load import LoadPlan, drive, fold, play_marker
 from tcabench.plan import RunPlan, parse_plan
@@ -102,7 +103,7 @@ def conclude(folder: Path, tokenizer: Path | None, signer: Signer, complete: boo
         parse_policy(_document(kept, folder, "policy.yaml")),
     )
     events = kept.events if complete else closed(kept)
-    traces, quality = _quality(fold(kept.requests, last_ns(kept)), tokenizer, _sut(kept), plan.pinned)
+    traces, quality = _quality(fold(kept.requests, last_ns(kept)), tokenizer, _sut(kept), plan)
     document = plan.model_dump(mode="json")
     found = derive(document, kept.channels, traces, kept.samples, events, policy, complete)
     record = RunRecord(
@@ -115,13 +116,14 @@ def conclude(folder: Path, tokenizer: Path | None, signer: Signer, complete: boo
 
 
 def _quality(
-    traces: Sequence[Trace], tokenizer: Path | None, sut: Mapping[str, Any], pinned: bool
+    traces: Sequence[Trace], tokenizer: Path | None, sut: Mapping[str, Any], plan: RunPlan
 ) -> tuple[tuple[Trace, ...], dict[str, Any]]:
-    """The traces, recounted, and their `quality.json`; none of a model whose weights were drawn."""
+    """The traces, recounted and graded, and their `quality.json`; none of a model whose weights were drawn."""
     if has_random_weights(sut):
         return tuple(traces), {"none": {"why": "the weights were drawn at random; what the model says means nothing"}}
     counted, account = recount(traces, tokenizer)
-    return counted, account | detected(detect(counted, pinned))
+    told, grades = graded(counted, plan.workload)
+    return told, account | detected(detect(told, plan.pinned)) | grades
 
 
 def as_kept(document: Mapping[str, Any]) -> dict[str, Any]:

@@ -87,6 +87,7 @@ class Script:
     finish: bool = True
     refuses: tuple[str, ...] = ()
     hang: bool = False
+    says: Callable[[Mapping[str, Any]], str] | None = None  # the whole answer to a request's body, in one piece
 
 
 class FakeEndpoint:
@@ -137,18 +138,19 @@ class FakeEndpoint:
         response = web.StreamResponse(headers={"content-type": "text/event-stream"})
         await response.prepare(request)
         await asyncio.sleep(script.first_s)
-        for i in range(n):
+        words = [f" w{i}" for i in range(n)] if script.says is None else [script.says(body)]
+        for i, word in enumerate(words):
             if script.cut_after == i and request.transport:
                 request.transport.close()
                 return response
-            await response.write(b"data: {oops\n\n" if script.garble else _event({"delta": {"content": f" w{i}"}}))
+            await response.write(b"data: {oops\n\n" if script.garble else _event({"delta": {"content": word}}))
             await asyncio.sleep(script.gap_s)
         if script.extra is not None:
             await response.write(b"data: " + script.extra + b"\n\n")
         if script.finish:
             await response.write(_event({"delta": {}, "finish_reason": "length"}))
         if script.usage:
-            await response.write(_event(None, {"prompt_tokens": 7, "completion_tokens": n}))
+            await response.write(_event(None, {"prompt_tokens": 7, "completion_tokens": len(words)}))
         if script.finish:
             await response.write(b"data: [DONE]\n\n")
         return response

@@ -15,6 +15,7 @@ from tcabench.errors import UsageError
 from tcabench.parity import Parity, System, document
 from tcabench.quality.agreement import Agreement, Fate
 from tcabench.quality.likeness import Likeness, Spread
+from tcabench.quality.paired import Paired
 from tcabench.quality.verdict import Standing
 from tcabench.report.text import visible
 
@@ -49,6 +50,8 @@ def show_parity(parity: Parity, reference: System, candidate: System) -> None:
     table.add_column("95 % interval or note")
     for row in (*_agreed(agreed), *(_alike(like) if like else [("scores", "none", parity.unscored)])):
         table.add_row(*(visible(cell) for cell in row))
+    if parity.right is not None:
+        table.add_row(*_right(parity.right))
     out.print(table)
     if agreed.partings:
         out.print(_partings(agreed))
@@ -78,6 +81,11 @@ def _alike(like: Likeness) -> list[tuple[str, str, str]]:
         ("|d log-probability|, mean and most", f"{like.logprob_mean:.2e}", f"{like.logprob_max:.2e}"),
         ("same best token", f"{100 * like.same_best:.2f} %", ""),
     ]
+
+
+def _right(right: Paired) -> tuple[str, str, str]:
+    shares = f"{right.candidate_right} against {right.reference_right} of {right.graded}"
+    return "right answers", shares, f"{right.lost} lost, {right.gained} gained, McNemar p = {right.p_value:.2g}"
 
 
 def _percent(nll: Spread) -> str:

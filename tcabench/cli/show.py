@@ -19,7 +19,8 @@ COLOURS = {
 }  # fmt: skip
 LABELS = {
     "output_tokens_per_kwh": "output tokens per kWh", "j_per_output_token": "energy per output token",
-    "j_per_request": "energy per request", "power_mean": "mean power", "power_peak": "peak power",
+    "j_per_request": "energy per request", "accuracy": "right answers",
+    "j_per_correct_answer": "energy per correct answer", "power_mean": "mean power", "power_peak": "peak power",
     "power_idle": "idle power", "ttft": "time to first token", "itl": "inter-token latency",
     "tpot": "time per output token", "e2e": "end-to-end latency", "output_tokens_per_s": "output tokens per second",
     "requests_per_s": "requests per second", "error_rate": "error rate", "output_tokens": "output tokens counted",

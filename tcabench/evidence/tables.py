@@ -65,7 +65,7 @@ def _trace_schema() -> Any:
 
     whole, text = pa.int64(), pa.string()
     types = {"prompt_id": text, "chunk_ns": pa.list_(whole), "status": text, "error": text, "finish_reason": text}
-    types |= {"text": text, "server_id": text}
+    types |= {"text": text, "server_id": text, "right": pa.bool_()}
     return pa.schema([pa.field(f.name, types.get(f.name, whole), f.name not in REQUIRED) for f in fields(Trace)])
 
 

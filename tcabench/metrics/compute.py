@@ -14,6 +14,8 @@ METRICS = Registry(
         "output_tokens_per_kwh": "tcabench.metrics.tokens_per_kwh:SPEC",
         "j_per_output_token": "tcabench.metrics.energy_per_token:SPEC",
         "j_per_request": "tcabench.metrics.energy_per_request:SPEC",
+        "accuracy": "tcabench.metrics.accuracy:SPEC",
+        "j_per_correct_answer": "tcabench.metrics.energy_per_correct_answer:SPEC",
         "power_mean": "tcabench.metrics.power:MEAN",
         "power_peak": "tcabench.metrics.power:PEAK",
         "power_idle": "tcabench.metrics.power:IDLE",

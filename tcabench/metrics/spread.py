@@ -48,6 +48,12 @@ def block_requests(m: Measured, blocks: int) -> list[float]:
     return [fsum(share_between(t, a, b) for t in done) for a, b in block_edges(m, blocks)]
 
 
+def block_right(m: Measured, blocks: int) -> list[float]:
+    """Right answers in each of `blocks` equal parts of the window, each by the share of its chunks inside."""
+    right = [t for t in m.traces if t.status is Status.OK and t.right]
+    return [fsum(share_between(t, a, b) for t in right) for a, b in block_edges(m, blocks)]
+
+
 def block_edges(m: Measured, blocks: int) -> list[tuple[int, int]]:
     """[start, end) in ns of `blocks` equal parts of the window."""
     span = m.window.end_ns - m.window.start_ns

@@ -21,5 +21,6 @@ def document(parity: Parity, reference: System, candidate: System) -> dict[str, 
         },
         "agreement": {**asdict(agreed), "flip_bound": agreed.flip_bound},
         "likeness": {**asdict(like), "perplexity_rel": like.perplexity_rel} if like else {"why": parity.unscored},
+        "graded": {**asdict(parity.right), "p_value": parity.right.p_value} if parity.right else None,
         "cached_prompts": parity.cached,
     }  # fmt: skip

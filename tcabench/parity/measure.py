@@ -8,6 +8,7 @@ from tcabench.load.ask import Asking, Tick, ask, score
 from tcabench.parity.systems import System
 from tcabench.quality.agreement import Agreement, agreement, self_error
 from tcabench.quality.likeness import Likeness, likeness
+from tcabench.quality.paired import Paired, paired
 from tcabench.quality.verdict import Found, stand
 from tcabench.records import Prompt
 from tcabench.records.quality import Reply, Score
@@ -32,11 +33,13 @@ class PlannedParity:
 @dataclass(frozen=True, slots=True)
 class Parity:
     """What was found. `cached`: prompts that the candidate, unlike the reference, answered alike for two seeds.
+    `right`: graded answers, where the prompts say how they are graded.
     `unscored`: why no text was scored, "" where texts were."""
 
     planned: PlannedParity
     agreement: Agreement
     likeness: Likeness | None
+    right: Paired | None
     cached: int
     unscored: str
     found: Found
@@ -56,7 +59,9 @@ def measure(reference: System, candidate: System, planned: PlannedParity, stage:
     scored = [scores(system, planned, once, stage) for system in (reference, candidate)]
     like, cached = likeness(*scored), cached_prompts(reference, candidate, planned, stage)
     unscored = "" if like else _why(reference, scored[0]) or _why(candidate, scored[1]) or "no text was cut alike"
-    return Parity(planned, agreed, like, cached, unscored, stand(agreed, like, planned.margin, cached))
+    right = paired(planned.prompts, once, theirs)
+    found = stand(agreed, like, planned.margin, cached, right)
+    return Parity(planned, agreed, like, right, cached, unscored, found)
 
 
 def answers(

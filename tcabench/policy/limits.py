@@ -15,6 +15,8 @@ METRIC_UNITS = {
     "output_tokens_per_s": "token/s",
     "requests_per_s": "request/s",
     "error_rate": "1",
+    "accuracy": "1",
+    "j_per_correct_answer": "J/answer",
     "output_tokens": "token",
     "window_s": "s",
     "token_count_difference": "1",

@@ -1,5 +1,6 @@
-"""Is the answer what it claims to be? Its tokens, counted again with the model's own tokenizer, and signs of answers
-that a certificate must not rest on."""
+"""Is the answer what it claims to be, and is it right? Its tokens, counted again with the model's own tokenizer; signs
+of answers that a certificate must not rest on; grades where a workload states the right answers (`grading`); and
+whether two systems answer alike (`agreement`, `likeness`, `paired`, `verdict`)."""
 
 from tcabench.quality.detect import detect, detected
 from tcabench.quality.detectors import DETECTORS

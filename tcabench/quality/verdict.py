@@ -6,11 +6,12 @@ from math import expm1, log1p
 
 from tcabench.quality.agreement import Agreement, Fate
 from tcabench.quality.likeness import LEAST_TEXTS, Likeness
+from tcabench.quality.paired import Paired
 
 
 class Standing(StrEnum):
     """IDENTICAL: every token equal. EQUIVALENT: perplexity within the margin, by two one-sided tests at 5 %. WORSE:
-    beyond it. INCONCLUSIVE: none of these could be shown."""
+    beyond it, or fewer right answers, or answers cut short. INCONCLUSIVE: none of these could be shown."""
 
     IDENTICAL = "IDENTICAL"
     EQUIVALENT = "EQUIVALENT"
@@ -26,9 +27,9 @@ class Found:
     why: str
 
 
-def stand(agreed: Agreement, like: Likeness | None, margin: float, cached: int) -> Found:
+def stand(agreed: Agreement, like: Likeness | None, margin: float, cached: int, right: Paired | None = None) -> Found:
     """The verdict. `margin`: the share by which perplexity may differ; `cached`: prompts whose sampled answers came out
-    the same for different seeds, though the reference's did not.
+    the same for different seeds, though the reference's did not; `right`: graded answers of both, where there are any.
 
     Source of the test: Schuirmann, J. Pharmacokinet. Biopharm. 15 (1987) 657: equivalent at 5 % where the 90 % interval
     lies within the margin.
@@ -46,6 +47,12 @@ def stand(agreed: Agreement, like: Likeness | None, margin: float, cached: int) 
         return Found(Standing.WORSE, f"{ended} of {agreed.compared} answers end before the reference's do")
     if agreed.failed:
         return Found(Standing.INCONCLUSIVE, f"{len(agreed.failed)} prompts were answered with an error")
+    if right is not None and right.is_worse:
+        return Found(
+            Standing.WORSE,
+            f"{right.lost} answers that the reference has right are wrong and {right.gained} the other way round "
+            f"(McNemar, p = {right.p_value:.2g})",
+        )
     scored = None if like is None else _by_perplexity(like, margin)
     if agreed.partings:
         return scored or Found(Standing.INCONCLUSIVE, "answers differ, and no text was scored by both")

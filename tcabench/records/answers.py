@@ -25,6 +25,7 @@ class Trace:
     `due_ns` is the scheduled instant in open loop (None in closed loop); latencies count from it where it exists, so a
     late client cannot hide queueing. `chunk_ns` holds the arrival of each content-bearing chunk. `output_tok` and
     `prompt_tok` are the server's `usage`, `recount_tok` is our count of `text` (None: not given, no tokenizer).
+    `right`: whether the answer was graded right; None where it was not graded.
     """
 
     index: int
@@ -43,3 +44,4 @@ class Trace:
     output_tok: int | None
     recount_tok: int | None
     server_id: str | None
+    right: bool | None = None

@@ -7,6 +7,16 @@ Z = 1.96  # of the normal distribution, two-sided 95 %
 Z2 = Z * Z
 
 
+def wilson(share: float, n: int) -> tuple[float, float]:
+    """(low, high) of Wilson's 95 % interval for a share (0 to 1) of `n` things, at least one; it holds the share.
+
+    Source: Wilson, J. Am. Stat. Assoc. 22 (1927) 209, doi 10.1080/01621459.1927.10502953.
+    """
+    middle = (share + Z2 / (2 * n)) / (1 + Z2 / n)
+    half = Z * sqrt(share * (1 - share) / n + Z2 / (4 * n * n)) / (1 + Z2 / n)
+    return min(share, max(0.0, middle - half)), max(share, min(1.0, middle + half))
+
+
 @dataclass(frozen=True, slots=True)
 class Quantity:
     """A measured value in `unit` with its expanded interval [low, high] (k = 2, about 95 %).
@@ -28,14 +38,8 @@ class Quantity:
 
     @classmethod
     def share(cls, hits: int, of: int) -> "Quantity":
-        """hits / of, unit 1, with Wilson's 95 % interval; `of` is at least 1.
-
-        Source: Wilson, J. Am. Stat. Assoc. 22 (1927) 209, doi 10.1080/01621459.1927.10502953.
-        """
-        share = hits / of
-        middle = (share + Z2 / (2 * of)) / (1 + Z2 / of)
-        half = Z * sqrt(share * (1 - share) / of + Z2 / (4 * of * of)) / (1 + Z2 / of)
-        return cls(share, min(share, max(0.0, middle - half)), max(share, min(1.0, middle + half)), "1")
+        """hits / of, unit 1, with Wilson's 95 % interval; `of` is at least 1."""
+        return cls(hits / of, *wilson(hits / of, of), "1")
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,12 +11,15 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """One prompt of a workload; `max_tok` is its output length (pinned or at most), `answer` the right one if known."""
+    """One prompt of a workload; `max_tok` is its output length (pinned or at most), `answer` the right one if known.
+    `grader` names how an output is held against it (None: it is not), `kind` the class that it is counted in."""
 
     id: str
     messages: tuple[Message, ...]
     max_tok: int
     answer: str | None = None
+    grader: str | None = None
+    kind: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ SCALES: dict[str, tuple[tuple[int | str, str], ...]] = {
     "J": ENERGY_SCALES,
     "J/token": tuple((f, f"{u}/token") for f, u in ENERGY_SCALES[2:]),
     "J/request": tuple((f, f"{u}/request") for f, u in ENERGY_SCALES[1:]),
+    "J/answer": tuple((f, f"{u}/correct answer") for f, u in ENERGY_SCALES[1:]),
     "W": ((10**6, "MW"), (10**3, "kW"), (1, "W"), ("1e-3", "mW")),
     "g": ((10**6, "t"), (1000, "kg"), (1, "g"), ("1e-3", "mg")),
     "kWh": ((1, "kWh"), ("1e-3", "Wh"), ("1e-6", "mWh")),

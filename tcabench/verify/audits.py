@@ -10,6 +10,7 @@ from tcabench.evidence.ledger import read_ledger
 from tcabench.records import Energy, Kind, PowerSample, Status
 from tcabench.timeline.window import ORDER, PHASES
 from tcabench.units import NS_PER_S
+from tcabench.verify.grades import misgraded
 from tcabench.verify.recompute import Raw, phase_marks
 
 SLACK_NS = NS_PER_S  # marks and time-stamps are taken by different tasks
@@ -37,6 +38,7 @@ def audit(raw: Raw, ledger: bytes, energy: Energy | None) -> tuple[Audit, ...]:
         _audit("A-23", "requests as planned", faults=unplanned(raw)),
         _audit("A-21", "samples in order", faults=out_of_order(raw)),
         _audit("A-22", "phases in order", faults=phases(raw)),
+        _audit("A-25", "graded answers", faults=misgraded(raw.traces, raw.quality)),
         _audit("A-24", "meters and their clocks", warnings=meters(raw, energy)),
     )
 

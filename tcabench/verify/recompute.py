@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tcabench.energy import integrate
-from tcabench.errors import NotMeasured
+from tcabench.errors import NotMeasured, NotVerified
 from tcabench.evidence.canonical import read_canonical, read_json, read_lines
 from tcabench.evidence.document import judge_facts, result_document, without_window
 from tcabench.evidence.tables import read_channels, read_samples, read_traces
@@ -29,6 +29,7 @@ class Raw:
     events: tuple[Mapping[str, Any], ...]
     policy: Policy
     result: Mapping[str, Any]
+    quality: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,7 @@ def read_raw(members: Mapping[str, bytes]) -> Raw:
         events=read_lines(members["events.jsonl"], "events.jsonl"),
         policy=parse_policy(members["policy.yaml"]),
         result=read_canonical(members["result.json"], "result.json"),
+        quality=_quality(members["quality.json"]),
     )
 
 
@@ -61,6 +63,13 @@ def _plan(content: bytes) -> Mapping[str, Any]:
     document: Mapping[str, Any] = read_json(content, "plan.json")
     parse_plan(content)
     return document
+
+
+def _quality(content: bytes) -> Mapping[str, Any]:
+    found = read_json(content, "quality.json")
+    if not isinstance(found, dict):
+        raise NotVerified("quality.json: not an object", kind="malformed")
+    return found
 
 
 def derive(

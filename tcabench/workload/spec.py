@@ -97,6 +97,16 @@ class PromptSpec(Door):
     messages: Annotated[list[MessageSpec], Field(min_length=1)]
     max_tok: Tokens | None = None
     answer: Text | None = None
+    grader: Literal["exact", "number", "fact", "list", "json", "code"] | None = None
+    kind: Name | None = None
+
+    @model_validator(mode="after")
+    def _gradable(self) -> Self:
+        if self.grader is not None and self.answer is None:
+            raise ValueError("grader: there is no answer to grade by")
+        if self.kind is not None and self.grader is None:
+            raise ValueError("kind: only graded prompts have one; name the grader too")
+        return self
 
     @model_validator(mode="after")
     def _a_conversation(self) -> Self:
@@ -182,7 +192,7 @@ def _no_twins(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
 
 def _prompt(spec: PromptSpec, output_tok: int) -> Prompt:
     messages = tuple(Message(m.role, m.content) for m in spec.messages)
-    return Prompt(spec.id, messages, spec.max_tok or output_tok, spec.answer)
+    return Prompt(spec.id, messages, spec.max_tok or output_tok, spec.answer, spec.grader, spec.kind or spec.grader)
 
 
 def _read(path: Path) -> bytes:

@@ -306,6 +306,7 @@ def test_units_of_metrics_are_the_plain_ones() -> None:
         "token/kWh",
         "J/token",
         "J/request",
+        "J/answer",
         "W",
         "s",
         "token/s",

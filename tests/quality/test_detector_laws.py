@@ -5,11 +5,11 @@ from dataclasses import replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_up_answers import found, some
 
 from tcabench.quality import detect, detected
 from tcabench.quality.detectors.repeated import looped_chars, shortest_period
 from tcabench.records import Status, Trace
+from tests.quality.made_up_answers import found, some
 
 TIMES = st.integers(-(2**62), 2**62)
 COUNTS = st.none() | st.integers(-5, 10**6)

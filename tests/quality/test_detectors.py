@@ -4,11 +4,11 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from made_up_answers import MS, answer, found, some, words
 
 from tcabench.quality import DETECTORS, detect, detected
 from tcabench.quality.detectors import burst, cached, inflated, refused, repeated
 from tcabench.records import NotMetered, Quantity, Status, Trace
+from tests.quality.made_up_answers import MS, answer, found, some, words
 
 Change = Callable[[Trace], Trace]
 LOOP = "round and round it goes, "

@@ -1,15 +1,22 @@
 """From the answers to `quality.json` and from there to the page."""
 
+from types import SimpleNamespace
 from typing import Any
-
-from made_up_answers import answer, some
 
 from tcabench.pipeline import _quality, as_kept
 from tcabench.provenance import has_random_weights
 from tcabench.quality import DETECTORS, detect, detected
 from tcabench.report.sections.tokens import findings
+from tcabench.workload import load_workload
+from tests.quality.made_up_answers import answer, some
+from tests.quality.test_grades import planned
 
 RANDOM = {"model.weights": {"value": "drawn at random", "source": "the engine"}}
+
+
+def plan(pinned: bool) -> Any:
+    """As much of a plan as the record is made of: how answers were asked for, and of a workload without graders."""
+    return SimpleNamespace(pinned=pinned, workload=planned("chat", load_workload("chat").digest))
 
 
 def refusing() -> list[Any]:
@@ -17,20 +24,20 @@ def refusing() -> list[Any]:
 
 
 def test_the_quality_record_holds_the_recount_and_the_findings() -> None:
-    _, quality = _quality(refusing(), None, {}, True)
+    _, quality = _quality(refusing(), None, {}, plan(True))
     assert list(quality) == ["recount", "detected"]
     assert {row["name"] for row in quality["detected"]} >= set(DETECTORS.builtin)
 
 
 def test_pinned_or_not_comes_from_the_plan() -> None:
     early = some(40, 40, lambda trace: answer(trace.index, output_tok=4, finish_reason="stop"))
-    said = {p: _quality(early, None, {}, p)[1]["detected"][0] for p in (True, False)}
+    said = {p: _quality(early, None, {}, plan(p))[1]["detected"][0] for p in (True, False)}
     assert (said[True]["suspect"], said[False]["suspect"]) == (True, False)
 
 
 def test_drawn_weights_have_no_findings() -> None:
     assert has_random_weights(RANDOM)
-    assert list(_quality(refusing(), None, RANDOM, True)[1]) == ["none"]
+    assert list(_quality(refusing(), None, RANDOM, plan(True))[1]) == ["none"]
 
 
 def test_the_page_lists_suspects_first_and_what_was_not_looked_at_last() -> None:

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_up_answers import words
-from sse_server import Answerer, Reply, serving
 
 from tcabench.clock import SystemClock
 from tcabench.load import Endpoint, LoadPlan, drive, fold
 from tcabench.quality import Finding, detect, recount
 from tcabench.records import Arrivals, Message, Request, Status, WindowPlan
+from tests.quality.made_up_answers import words
+from tests.quality.sse_server import Answerer, Reply, serving
 
 PROMPTS, PASSES, MAX_TOK = 12, 2, 24
 

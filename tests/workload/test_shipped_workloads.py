@@ -12,11 +12,12 @@ from tcabench.workload import load_workload, workload_names
 from tcabench.workload.catalogue import read_index, shipped_root
 from tcabench.workload.reindex import reindex
 
-NAMES = ("chat", "code", "long-context", "reasoning", "summarize")
-GENERATED = ("long-context", "reasoning", "summarize")
+NAMES = ("chat", "code", "graded", "long-context", "reasoning", "summarize")
+GENERATED = ("graded", "long-context", "reasoning", "summarize")
+UNPINNED = ("graded",)  # an answer that is graded must be able to end
 
 
-def test_the_five_are_there() -> None:
+def test_the_six_are_there() -> None:
     assert set(NAMES) <= set(workload_names())
     assert set(read_index()) == set(NAMES)
 
@@ -28,7 +29,7 @@ def test_each_loads_and_is_pinned(name: str) -> None:
     assert workload.digest == read_index()[name].sha256
     assert len(workload.prompts) >= 64
     assert workload.license in ("CC0-1.0", "Apache-2.0")
-    assert workload.pin_output
+    assert workload.pin_output == (name not in UNPINNED)
     assert workload.temperature == 0
     assert workload.arrivals.kind == "closed"
 
@@ -68,7 +69,7 @@ def test_the_generator_writes_the_same_bytes(name: str) -> None:
     assert generator["build"]() == (folder / "prompts.jsonl").read_bytes()
 
 
-@pytest.mark.parametrize("name", ["long-context", "reasoning"])
+@pytest.mark.parametrize("name", ["graded", "long-context", "reasoning"])
 def test_every_prompt_with_a_right_answer_states_it(name: str) -> None:
     assert all(p.answer for p in load_workload(name).prompts)
 

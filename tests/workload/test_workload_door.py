@@ -136,6 +136,26 @@ def test_a_wrong_prompt_is_told_with_its_line(tmp_path: Path, old: str, new: str
     assert "prompts.jsonl" in str(caught.value)
 
 
+def test_a_grader_and_its_kind_come_through_the_door(tmp_path: Path) -> None:
+    good = load_workload(write(tmp_path, prompts=swap('"answer": "3"', '"answer": "3", "grader": "number"')))
+    assert [(p.grader, p.kind) for p in good.prompts] == [(None, None), ("number", "number")]
+    good = load_workload(write(tmp_path, prompts=swap('"answer"', '"grader": "number", "kind": "sums", "answer"')))
+    assert [(p.grader, p.kind) for p in good.prompts] == [(None, None), ("number", "sums")]
+
+
+@pytest.mark.parametrize(
+    ("new", "told"),
+    [
+        ('"max_tok": 7, "grader": "exact"', "line 1: grader: there is no answer to grade by"),
+        ('"max_tok": 7, "kind": "sums"', "line 1: kind: only graded prompts have one"),
+        ('"answer": "3", "grader": "vibes"', "line 1: grader"),
+    ],
+)
+def test_a_grader_without_sense_is_told(tmp_path: Path, new: str, told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        load_workload(write(tmp_path, prompts=swap('"max_tok": 7', new)))
+
+
 def test_no_prompts_at_all_is_told(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no prompts in it"):
         load_workload(write(tmp_path, prompts=lambda _: ""))

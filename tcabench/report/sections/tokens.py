@@ -8,9 +8,11 @@ from tcabench.report.numbers import human
 from tcabench.report.sections import Section
 from tcabench.report.view import Facts, cell, flat
 
+ELSEWHERE = ("detected", "graded")  # parts of the record that have a table of their own
+
 
 def build(facts: Facts) -> dict[str, Any]:
-    quality = {name: part for name, part in facts.record.quality.items() if name != "detected"}
+    quality = {name: part for name, part in facts.record.quality.items() if name not in ELSEWHERE}
     return {
         "difference": cell(facts, "values/token_count_difference"),
         "counted": cell(facts, "values/output_tokens"),
