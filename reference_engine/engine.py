@@ -37,7 +37,9 @@ class Engine:
         return bool(self.scheduler.running or self.scheduler.waiting)
 
     def submit(self, request: Request) -> None:
-        """Queue a request. raises: RequestError when it cannot be served (context, queue)."""
+        """Queue a request. raises: RequestError when it cannot be served (nothing to do, context, queue)."""
+        if request.sampling.max_tok < 1 and not request.ahead:
+            raise RequestError("there is no token to choose or to score", "invalid_value")
         most = request.prompt_tok + request.sampling.max_tok
         if most > self.context_tok:
             raise RequestError(
@@ -108,14 +110,14 @@ class Engine:
     def _append(self, request: Request, token: int, report: TokenLogprob | None) -> Delta:
         request.tokens.append(token)
         is_answer = request.output_tok > 0  # and not a token of the prompt that is scored
-        if request.first_ns is None:
+        if request.first_ns is None and is_answer:
             request.first_ns = time.monotonic_ns()
         ended = is_answer and token in self.spec.eos_ids and not request.sampling.ignore_eos
         text = "" if ended else request.text.push(token)
         finish: Finish | None = None
         if ended or request.text.stopped:
             finish = "stop"
-        elif not request.ahead and request.output_tok == request.sampling.max_tok:
+        elif not request.ahead and request.output_tok >= request.sampling.max_tok:
             finish = "length"
         if finish and not request.text.stopped:
             text += request.text.flush()

@@ -90,7 +90,8 @@ class Request:
     `client` is whom the queue is fair to. `prefix_tok`: prompt tokens that were in the cache when it was admitted.
     `chain`: digests of the full pages of `tokens`; the first `filed` of its pages are offered to other requests.
     `given`: the whole prompt of a text that is scored. `tokens` then begins with the first of it alone; the others are
-    appended one by one as if they had been chosen, so that each has its log-probability.
+    appended one by one as if they had been chosen, so that each has its log-probability; `opening` is the text of the
+    first, as far as it is certain.
     """
 
     id: str
@@ -111,6 +112,7 @@ class Request:
     lookup: PromptLookup | None = None
     preempted: int = 0
     given: tuple[int, ...] = ()
+    opening: str = ""
     finish: Finish | None = None
 
     @property

@@ -10,7 +10,7 @@ FREE = {"records", "units", "errors", "clock", "registry", "door", "plan", "site
 MAY = {
     "workload": set(), "load": set(), "power": set(), "timeline": set(), "energy": {"timeline"}, "quality": set(),
     "metrics": {"timeline"}, "policy": set(), "evidence": set(), "report": set(),
-    "verify": {"timeline", "energy", "metrics", "policy", "evidence"},
+    "verify": {"timeline", "energy", "quality", "metrics", "policy", "evidence"},
 }  # fmt: skip
 ENGINE_DOORS = {"tcabench/cli/engine.py"}
 MAX_FILE_LINES, MAX_FUNCTION_LINES = 300, 40

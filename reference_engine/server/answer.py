@@ -57,10 +57,10 @@ class Answer:
             return None
         if self.chat:
             return {"content": [self._chat_entry(delta.logprob) for delta in deltas if delta.logprob], "refusal": None}
-        return self._completion_entries(request, deltas, offset + len(self._opening(request)))
+        return self._completion_entries(request, deltas, offset + len(request.opening))
 
     def _choice(self, index: int, request: Request, deltas: Sequence[Delta]) -> dict[str, Any]:
-        text = self._opening(request) + "".join(delta.text for delta in deltas)
+        text = request.opening + "".join(delta.text for delta in deltas)
         body = {"message": {"role": "assistant", "content": text}} if self.chat else {"text": text}
         logprobs = self.logprobs(request, deltas, 0)
         return {"index": index, **body, "logprobs": logprobs, "finish_reason": checked(request).finish}
@@ -87,10 +87,6 @@ class Answer:
             "top_logprobs": [*(None for _ in first), *(self._top(report) for report in reports)],
             "text_offset": [*(0 for _ in first), *offsets],
         }
-
-    def _opening(self, request: Request) -> str:
-        """The text of the first token of a text that is scored."""
-        return self.tokenizer.decode(request.given[:1]) if request.given else ""
 
     def _top(self, report: TokenLogprob) -> dict[str, float]:
         """The best tokens and the one that was drawn, by name; of two with one name the better stays."""

@@ -92,12 +92,13 @@ class Service:
         name = ("chatcmpl-" if limits.chat else "cmpl-") + secrets.token_hex(12)
         requests = []
         for choice in range(wire.n or 1):
-            text = self._text(wire, sampling, () if limits.chat else ids[:1] if limits.echo else ids[-CONTEXT_TOK:])
+            text = self._text(wire, sampling, () if limits.chat or limits.echo else ids[-CONTEXT_TOK:])
             own_name = f"{name}-{choice}" if choice else name
             own = sampling if choice == 0 else _another(sampling, choice)
             tokens, given = (ids[:1], tuple(ids)) if limits.echo else (list(ids), ())
             client = key_name or wire.user or ""
-            requests.append(Request(own_name, len(ids), tokens, own, text, client=client, given=given))
+            opening = text.push(ids[0]) if limits.echo else ""
+            requests.append(Request(own_name, len(ids), tokens, own, text, client=client, given=given, opening=opening))
         fingerprint = f"fp_{self.weights_sha256[:12]}"
         return Answer(name, tuple(requests), self.tokenizer, self.name, fingerprint, int(time.time()), limits.chat)
 

@@ -112,6 +112,6 @@ def write_parity(file: Path, parity: Parity, reference: System, candidate: Syste
 
     content = {"tool_version": __version__, **document(parity, reference, candidate)}
     try:
-        file.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8")
+        file.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", "utf-8")
     except OSError as err:
         raise UsageError(f"--json {file} cannot be written: {err.strerror}", "json") from err

@@ -12,10 +12,14 @@ from tcabench.records import Prompt
 from tcabench.records.quality import Reply, Score, Token
 
 if TYPE_CHECKING:
-    from aiohttp import ClientSession
+    from aiohttp import ClientResponse, ClientSession
 
 Tick = Callable[[], None]
 MOST_BYTES = 64_000_000  # of one answer; a server that sends more is not believed to be one
+MOST_TOKEN_BYTES = 1_000
+LEAST_LOGPROB = -100.0  # e^-100 is nothing beside 1; servers write -inf as -9999 and the like
+SLACK = 1e-3  # above 0: what roundings make of a probability of 1
+MALFORMED = (KeyError, TypeError, ValueError, AttributeError, OverflowError, IndexError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +101,14 @@ async def _reply(session: "ClientSession", endpoint: Endpoint, prompt: Prompt, h
     text = said.get("content") if isinstance(said, dict) else None
     if not isinstance(text, str):
         raise Refused(f"the answer holds no text: {endpoint.excerpt(str(choice), 200)}")
-    entries = (choice.get("logprobs") or {}).get("content") if how.top is not None else None
-    tokens = None if not isinstance(entries, list) else tuple(_chat_token(entry) for entry in entries)
-    output = usage.get("completion_tokens")
-    return Reply(prompt.id, text, tokens, choice.get("finish_reason"), output if isinstance(output, int) else None)
+    told = choice.get("logprobs") if how.top is not None else None
+    entries = told.get("content") if isinstance(told, dict) else None
+    tokens = tuple(_chat_token(entry, endpoint) for entry in entries) if isinstance(entries, list) else ()
+    output, finish = usage.get("completion_tokens"), choice.get("finish_reason")
+    return Reply(
+        prompt.id, endpoint.redact(text), tokens or None, finish if isinstance(finish, str) else None,
+        output if isinstance(output, int) else None,
+    )  # fmt: skip
 
 
 async def _score(session: "ClientSession", endpoint: Endpoint, name: str, text: str, top: int) -> Score:
@@ -114,29 +122,58 @@ async def _score(session: "ClientSession", endpoint: Endpoint, name: str, text: 
         raise Refused(f"the server does not score a prompt: {endpoint.excerpt(str(choice), 200)}")
     try:
         rows = zip(told["tokens"], told["token_logprobs"], told["top_logprobs"], strict=True)
-        return Score(name, tuple(_completion_token(*row) for row in rows)[:count])
-    except (KeyError, TypeError, ValueError) as err:
+        tokens = tuple(_completion_token(*row, endpoint) for row in rows)[:count]
+    except MALFORMED as err:
         raise Refused(f"scores of an unknown kind: {endpoint.excerpt(str(told), 200)}") from err
+    if any(token.logprob is None for token in tokens[1:]):
+        raise Refused("a token without a log-probability")
+    return Score(name, tokens)
 
 
-def _chat_token(entry: Any) -> Token:
+def _chat_token(entry: Any, endpoint: Endpoint) -> Token:
     """raises: Refused for what is no token of the chat API."""
     try:
-        top = [(_named(each), float(each["logprob"])) for each in entry["top_logprobs"]]
-        return Token(_named(entry), float(entry["logprob"]), tuple(sorted(top, key=lambda each: -each[1])))
-    except (KeyError, TypeError, ValueError) as err:
-        raise Refused(f"log-probabilities of an unknown kind: {str(entry)[:200]}") from err
+        top = [(_named(each, endpoint), _logprob(each["logprob"])) for each in entry["top_logprobs"]]
+        return Token(_named(entry, endpoint), _logprob(entry["logprob"]), _best_first(top))
+    except MALFORMED as err:
+        raise Refused(f"log-probabilities of an unknown kind: {endpoint.excerpt(str(entry), 200)}") from err
 
 
-def _named(entry: Mapping[str, Any]) -> str:
-    """A token's bytes where they are told, for two halves of a character look alike as text."""
+def _named(entry: Mapping[str, Any], endpoint: Endpoint) -> str:
+    """A token's bytes where they are told, for two halves of a character look alike as text. raises: ValueError."""
     told = entry.get("bytes")
-    return bytes(told).decode("utf-8", "backslashreplace") if told else str(entry["token"])
+    if not told:
+        return endpoint.redact(str(entry["token"]))
+    if not isinstance(told, list) or len(told) > MOST_TOKEN_BYTES:
+        raise ValueError("no list of bytes")
+    return endpoint.redact(bytes(told).decode("utf-8", "backslashreplace"))
 
 
-def _completion_token(label: Any, logprob: Any, top: Any) -> Token:
-    best = sorted((top or {}).items(), key=lambda each: -each[1])
-    return Token(str(label), None if logprob is None else float(logprob), tuple((str(n), float(v)) for n, v in best))
+def _completion_token(label: Any, logprob: Any, top: Any, endpoint: Endpoint) -> Token:
+    """raises: what `MALFORMED` holds."""
+    best = [(endpoint.redact(str(name)), _logprob(value)) for name, value in (top or {}).items()]
+    return Token(endpoint.redact(str(label)), None if logprob is None else _logprob(logprob), _best_first(best))
+
+
+def _best_first(top: Sequence[tuple[str, float]]) -> tuple[tuple[str, float], ...]:
+    return tuple(sorted(top, key=lambda each: -each[1]))
+
+
+def _logprob(value: Any) -> float:
+    """A log-probability, at least `LEAST_LOGPROB`. raises: ValueError for what is none, OverflowError."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not float(value) <= SLACK:
+        raise ValueError("no log-probability")
+    return min(max(float(value), LEAST_LOGPROB), 0.0)
+
+
+async def _whole(response: "ClientResponse") -> bytes:
+    """The body, in however many pieces it comes. raises: Refused where it is too long."""
+    content = bytearray()
+    async for piece in response.content.iter_any():
+        content += piece
+        if len(content) > MOST_BYTES:
+            raise Refused(f"an answer of more than {MOST_BYTES:,} bytes")
+    return bytes(content)
 
 
 async def _choice(
@@ -149,7 +186,7 @@ async def _choice(
         async with session.post(
             endpoint.base_url + path, json=body, headers=endpoint.headers(), allow_redirects=False
         ) as response:
-            content = await response.content.read(MOST_BYTES)
+            content = await _whole(response)
             if response.status != 200:
                 said = content[:2000].decode("utf-8", "replace")
                 raise Refused(f"HTTP {response.status}: {endpoint.excerpt(said, 300)}")
@@ -158,5 +195,5 @@ async def _choice(
     except (ClientError, TimeoutError) as err:
         refuse_our_own(err)
         raise Refused(endpoint.redact(str(err)) or type(err).__name__) from err
-    except (ValueError, KeyError, IndexError, TypeError, RecursionError) as err:
+    except (*MALFORMED, RecursionError) as err:
         raise Refused(f"not an answer of this API: {type(err).__name__}") from err

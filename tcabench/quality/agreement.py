@@ -59,8 +59,9 @@ class Agreement:
     @property
     def flip_bound(self) -> float | None:
         """Share of tokens that differ, at most, with 95 % confidence, where none was seen to: the exact form of the
-        "rule of three", 1 - 0.05^(1/n), about 3/n. Source: Hanley and Lippman-Hand, JAMA 249 (1983) 1743."""
-        return 1 - SURE ** (1 / self.units) if self.units and not self.partings else None
+        "rule of three", 1 - 0.05^(1/n), about 3/n, each token counting as a draw of its own; None for characters, which
+        are no draws. Source: Hanley and Lippman-Hand, JAMA 249 (1983) 1743."""
+        return 1 - SURE ** (1 / self.units) if self.units and self.is_tokens and not self.partings else None
 
 
 def agreement(reference: Sequence[Reply], candidate: Sequence[Reply], self_error: float) -> Agreement:
@@ -109,13 +110,22 @@ def _labels(reply: Reply, is_tokens: bool) -> Sequence[str]:
 def _parting(reference: Reply, candidate: Reply, is_tokens: bool, error: float) -> Parting | None:
     """Where the two part, or None where they are the same to the end."""
     ours, theirs = _labels(reference, is_tokens), _labels(candidate, is_tokens)
-    if ours == theirs:
+    is_same_text = reference.text == candidate.text and reference.finish == candidate.finish
+    if is_same_text and (ours == theirs or _ends_alike(ours, theirs)):
         return None
+    if ours == theirs:  # the tokens told are not those of the text
+        return Parting(reference.id, len(ours), Fate.FAULT, None, reference.text[-40:], candidate.text[-40:])
     pairs = enumerate(zip(ours, theirs, strict=False))
     at = next((i for i, (one, other) in pairs if one != other), min(len(ours), len(theirs)))
     own, other = "".join(ours[at : at + 1]), "".join(theirs[at : at + 1])
     margin = _margin(reference.tokens[at], other) if is_tokens and reference.tokens and at < len(ours) else None
     return Parting(reference.id, at, _fate(margin, error, at == len(theirs)), margin, own, other)
+
+
+def _ends_alike(ours: Sequence[str], theirs: Sequence[str]) -> bool:
+    """Whether only one of them tells of the token that ends the text, which has no text itself."""
+    least = min(len(ours), len(theirs))
+    return max(len(ours), len(theirs)) - least == 1 and ours[:least] == theirs[:least]
 
 
 def _margin(token: Token, other: str) -> float | None:

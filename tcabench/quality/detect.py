@@ -1,6 +1,6 @@
 """Runs every detector over the answers of a run."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tcabench.quality.detectors import DETECTORS
@@ -8,12 +8,13 @@ from tcabench.quality.detectors.finding import Detector, Finding
 from tcabench.records import Quantity, Trace
 
 
-def detect(traces: Sequence[Trace], pinned: bool) -> tuple[Finding, ...]:
+def detect(traces: Sequence[Trace], pinned: bool, names: Iterable[str] = ()) -> tuple[Finding, ...]:
     """What every detector says of `traces`, clean or not; `pinned` says whether the server held their length.
+    `names`: the detectors to run; all that are known, plug-ins too, where none is named.
 
     raises: PluginError for a detector that does not load.
     """
-    detectors: list[Detector] = [DETECTORS.load(name) for name in DETECTORS.table()]
+    detectors: list[Detector] = [DETECTORS.load(name) for name in names or DETECTORS.table()]
     return tuple(finding for one in detectors for finding in one(traces, pinned))
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from math import comb
 
 from tcabench.quality.grading import grade
@@ -29,7 +30,7 @@ class Paired:
         """
         n = self.lost + self.gained
         tail = sum(comb(n, k) for k in range(min(self.lost, self.gained) + 1))
-        return min(1.0, 2.0 * tail / float(2**n))
+        return min(1.0, float(Fraction(2 * tail, 2**n)))
 
     @property
     def is_worse(self) -> bool:

@@ -1,14 +1,16 @@
 """Runs a function that a model wrote, apart from us.
 
-The code runs in an interpreter of its own (`-I -S`: no environment, no site packages), with an empty environment, in
-a temporary folder, in a session of its own that is killed as a group, without any open file but a pipe; `inside`
-limits its CPU time, memory, file size, open files and processes, and refuses writing, processes, sockets and foreign
-libraries. Reading is bounded in time and bytes.
+The code runs in an interpreter of its own (no site packages, no path of ours), with an environment that holds the seed
+of hashes alone, in a temporary folder, in a session of its own that is killed as a group, without any open file but a
+pipe; `inside` limits its CPU time, memory, file size, open files and processes, and refuses those ways to write, to
+start processes, to open sockets and to load foreign libraries that Python's audit events or its own lists know of.
+Reading is bounded in time and bytes.
 
 What this does not protect from: it is a fence, not a wall. There is no namespace, no system-call filter and no other
-user: the code can read every file that the user can read, and code written to break out of the interpreter itself
-can get past the refusals. Under root, the limit on processes does not hold, and limits can be raised. It is made for
-the mistakes of models, not for an attacker; whoever does not trust a model runs the bench in a container.
+user: the code can read every file that the user can read, the workload's answers among them, and code written to break
+out of the interpreter itself can get past the refusals. Under root, the limit on processes does not hold, and limits
+can be raised. It is made for the mistakes of models, not for an attacker; whoever does not trust a model runs the bench
+in a container. A function too slow for the limits is wrong, and on a machine that is loaded enough so is a quick one.
 """
 
 import json
@@ -28,6 +30,7 @@ from typing import IO, Any
 INSIDE = Path(__file__).with_name("inside.py")
 READY = b"ready\n"  # what `inside` says before it runs anything that it was given
 MOST_BYTES = 100_000
+ALONE = ("-P", "-s", "-S")  # what -I does, but for the one variable that makes the order of sets the same every time
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +76,8 @@ def _said(given: bytes, wall_s: float) -> bytes:
     with TemporaryDirectory(prefix="tcabench-") as folder:
         try:
             child = Popen(
-                [sys.executable, "-I", "-S", str(INSIDE)], stdin=PIPE, stdout=PIPE, stderr=DEVNULL, cwd=folder, env={},
-                start_new_session=True,
+                [sys.executable, *ALONE, str(INSIDE)], stdin=PIPE, stdout=PIPE, stderr=DEVNULL, cwd=folder,
+                env={"PYTHONHASHSEED": "0"}, start_new_session=True,
             )  # fmt: skip
         except OSError as err:
             raise NotStarted(f"the sandbox did not start: {err.strerror or err}") from err

@@ -8,6 +8,9 @@ from tcabench.quality.agreement import Agreement, Fate
 from tcabench.quality.likeness import LEAST_TEXTS, Likeness
 from tcabench.quality.paired import Paired
 
+LEAST_CACHED = 2  # one sampled answer may come out alike for two seeds by chance
+MARGINS = 2  # the scored texts need not hold the largest difference that there is
+
 
 class Standing(StrEnum):
     """IDENTICAL: every token equal. EQUIVALENT: perplexity within the margin, by two one-sided tests at 5 %. WORSE:
@@ -34,39 +37,66 @@ def stand(agreed: Agreement, like: Likeness | None, margin: float, cached: int, 
     Source of the test: Schuirmann, J. Pharmacokinet. Biopharm. 15 (1987) 657: equivalent at 5 % where the 90 % interval
     lies within the margin.
     """
-    if not agreed.compared:
-        return Found(Standing.INCONCLUSIVE, "the candidate answered no prompt")
-    if cached:
+    if not agreed.units:
+        return Found(Standing.INCONCLUSIVE, "the candidate answered no prompt, or the reference's answers are empty")
+    if worse := _worse(agreed, right):
+        return worse
+    if cached >= LEAST_CACHED:
         return Found(
             Standing.INCONCLUSIVE,
             f"{cached} prompts were answered with the same sampled text whatever the seed: answers seem to come from a "
             "cache, so what was compared need not be what the model computes",
         )
-    if agreed.count(Fate.ENDED):
-        ended = agreed.count(Fate.ENDED)
-        return Found(Standing.WORSE, f"{ended} of {agreed.compared} answers end before the reference's do")
     if agreed.failed:
         return Found(Standing.INCONCLUSIVE, f"{len(agreed.failed)} prompts were answered with an error")
-    if right is not None and right.is_worse:
-        return Found(
-            Standing.WORSE,
-            f"{right.lost} answers that the reference has right are wrong and {right.gained} the other way round "
-            f"(McNemar, p = {right.p_value:.2g})",
-        )
     scored = None if like is None else _by_perplexity(like, margin)
     if agreed.partings:
+        if scored is not None and scored.standing is Standing.EQUIVALENT and (doubt := _doubt(agreed, like)):
+            return Found(Standing.INCONCLUSIVE, doubt)
         return scored or Found(Standing.INCONCLUSIVE, "answers differ, and no text was scored by both")
     if scored is not None and scored.standing is Standing.WORSE:
         return Found(Standing.INCONCLUSIVE, f"every answer is the same, and yet {scored.why}")
     return _identical(agreed, like)
 
 
+def _worse(agreed: Agreement, right: Paired | None) -> Found | None:
+    """What makes a candidate worse whatever its perplexity."""
+    if ended := agreed.count(Fate.ENDED):
+        return Found(Standing.WORSE, f"{ended} of {agreed.compared} answers end before the reference's do")
+    if right is not None and right.is_worse:
+        return Found(
+            Standing.WORSE,
+            f"{right.lost} answers that the reference has right are wrong and {right.gained} the other way round "
+            f"(McNemar, p = {right.p_value:.2g})",
+        )
+    return None
+
+
+def _doubt(agreed: Agreement, like: Likeness | None) -> str:
+    """Why scores that fit do not speak for the answers: "" where they do. A candidate whose scores differ by at most d
+    can part only where the reference's margin is below 2 d; what parts elsewhere was not made by what was scored."""
+    if like is None:
+        return ""
+    if like.failed or like.unlike:
+        return f"{like.failed} texts were not scored and {like.unlike} were cut otherwise: the candidate may not choose"
+    faults = [parting for parting in agreed.partings if parting.fate is Fate.FAULT]
+    most = MARGINS * 2 * max(like.logprob_max, agreed.self_error)
+    strange = sum(parting.margin is None or parting.margin > most for parting in faults)
+    if strange:
+        return (
+            f"the scores fit, but {strange} answers part where such scores cannot: chat is answered by something else"
+        )
+    if agreed.count(Fate.UNKNOWN) > agreed.compared / 2:
+        return "the scores fit, but most answers part where the reference tells nothing"
+    return ""
+
+
 def _identical(agreed: Agreement, like: Likeness | None) -> Found:
-    unit = "tokens" if agreed.is_tokens else "characters"
     why = (
-        f"all {agreed.units:,} {unit} of {agreed.compared} answers are equal: with 95 % confidence fewer than "
-        f"{agreed.flip_bound or 1:.2g} of them differ on prompts of this kind"
+        f"all {agreed.units:,} {'tokens' if agreed.is_tokens else 'characters'} of {agreed.compared} answers are equal"
     )
+    if agreed.flip_bound is not None:
+        why += f": with 95 % confidence a share of less than {agreed.flip_bound:.2g} differs on prompts of this kind"
     return Found(Standing.IDENTICAL, why if like is not None else f"{why}; no text was scored by both")
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from tcabench.errors import NotVerified
 from tcabench.evidence.ledger import read_ledger
+from tcabench.quality import DETECTORS, detect, detected
 from tcabench.records import Energy, Kind, PowerSample, Status
 from tcabench.timeline.window import ORDER, PHASES
 from tcabench.units import NS_PER_S
@@ -39,8 +40,21 @@ def audit(raw: Raw, ledger: bytes, energy: Energy | None) -> tuple[Audit, ...]:
         _audit("A-21", "samples in order", faults=out_of_order(raw)),
         _audit("A-22", "phases in order", faults=phases(raw)),
         _audit("A-25", "graded answers", faults=misgraded(raw.traces, raw.quality)),
+        _audit("A-26", "signs in the answers", faults=unsaid(raw)),
         _audit("A-24", "meters and their clocks", warnings=meters(raw, energy)),
     )
+
+
+def unsaid(raw: Raw) -> Iterator[str]:
+    """A-26: what the quality record says of the answers against what is found in them again; plug-ins' signs are not
+    looked for here."""
+    told = raw.quality.get("detected")
+    if told is None:
+        return
+    said = {row["name"]: row for row in told}
+    for row in detected(detect(raw.traces, bool(raw.plan["pinned"]), DETECTORS.builtin))["detected"]:
+        if said.get(row["name"]) != row:
+            yield f"the quality record says otherwise of {row['title']!r} than the answers do"
 
 
 def recount(raw: Raw) -> Iterator[str]:

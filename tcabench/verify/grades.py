@@ -23,5 +23,7 @@ def misgraded(traces: Sequence[Trace], quality: Mapping[str, Any]) -> Iterator[s
     known = {trace.index: (trace.prompt_id, trace.right) for trace in traces}
     if any(known.get(index) != grade for index, grade in told.items()):
         yield "the quality record grades other requests, or otherwise, than the requests say"
-    if rows and tally(rows) != {name: account.get(name) for name in ("overall", "kinds")}:
+    if (rows or "overall" in account or "kinds" in account) and tally(rows) != {
+        name: account.get(name) for name in ("overall", "kinds")
+    }:
         yield "the counts of the quality record are not those of its grades"

@@ -11,6 +11,7 @@ import torch
 
 from reference_engine.config import EngineConfig
 from reference_engine.engine import Engine
+from reference_engine.errors import RequestError
 from reference_engine.kernels import build
 from reference_engine.kernels.native import NativeModel
 from reference_engine.model.dense import dense_logits
@@ -122,6 +123,21 @@ def test_over_http_the_answer_begins_with_the_text(tiny_server: Any) -> None:
     _, plain = post(tiny_server, {"prompt": "to be or not", "max_tokens": 3, "temperature": 0})
     assert longer["choices"][0]["text"] == "to be or not" + plain["choices"][0]["text"]
     assert longer["choices"][0]["logprobs"]["token_logprobs"][: len(logprobs["tokens"])] == logprobs["token_logprobs"]
+
+
+def test_characters_of_several_tokens_come_back_whole(tiny_server: Any) -> None:
+    _, answer = post(tiny_server, {"prompt": "🙂é x", "echo": True, "logprobs": 0, "max_tokens": 0, "temperature": 0})
+    assert answer["choices"][0]["text"] == "🙂é x"
+
+
+def test_nothing_to_score_and_nothing_to_answer_is_refused(
+    tiny: Checkpoint, engine_of: EngineOf, request_of: RequestOf, tiny_server: Any
+) -> None:
+    body = {"prompt": [5], "echo": True, "logprobs": 0, "max_tokens": 0, "temperature": 0, "ignore_eos": True}
+    status, answer = post(tiny_server, body)
+    assert (status, answer["error"]["code"]) == (400, "invalid_value")
+    with pytest.raises(RequestError, match="no token"):
+        engine_of(tiny).submit(request_of([5], "x", max_tok=0))
 
 
 def test_a_text_of_one_token_has_nothing_to_score(tiny_server: Any) -> None:

@@ -1,5 +1,6 @@
 """Greedy answers against greedy answers: where they part, and what that is."""
 
+from dataclasses import replace
 from math import log
 
 import pytest
@@ -50,7 +51,18 @@ def test_without_log_probabilities_characters_are_compared_and_nothing_is_excuse
     found = agreement(bare, [Reply("a", "abXd"), Reply("b", "xy")], 0.0)
     assert (found.is_tokens, found.units, found.same) == (False, 5, 1)
     assert found.count(Fate.UNKNOWN) == 1
-    assert found.flip_bound is None
+    assert agreement(bare, bare, 0.0).flip_bound is None  # characters are no draws
+
+
+def test_tokens_that_are_not_those_of_the_text_are_a_fault() -> None:
+    (parting,) = agreement([reply("abcd")], [replace(reply("abcd"), text="something else")], 0.0).partings
+    assert (parting.fate, parting.at, parting.margin, parting.candidate) == (Fate.FAULT, 4, None, "something else")
+
+
+def test_an_end_that_only_one_of_them_tells_is_no_difference() -> None:
+    told = replace(reply("abcd"), tokens=(*(reply("abcd").tokens or ()), Token("<end>", -0.1)))
+    assert agreement([told], [reply("abcd")], 0.0).same == agreement([reply("abcd")], [told], 0.0).same == 1
+    assert agreement([told], [replace(reply("abcd"), finish="length")], 0.0).count(Fate.ENDED) == 1
 
 
 def test_a_larger_error_of_the_reference_makes_more_ties() -> None:

@@ -18,6 +18,10 @@ def test_the_exact_test(lost: int, gained: int, p_value: float) -> None:
     assert Paired(100, 50, 50, gained, lost).p_value == pytest.approx(p_value)
 
 
+def test_many_questions_are_no_overflow() -> None:
+    assert Paired(3000, 2000, 400, 1600, 0).p_value == 0.0
+
+
 @pytest.mark.parametrize(("lost", "gained", "is_worse"), [(6, 0, True), (5, 0, False), (0, 6, False), (10, 2, True)])
 def test_worse_is_beyond_chance_and_one_sided(lost: int, gained: int, is_worse: bool) -> None:
     right = Paired(100, 50, 50 - lost + gained, lost, gained)

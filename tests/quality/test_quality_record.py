@@ -1,5 +1,6 @@
 """From the answers to `quality.json` and from there to the page."""
 
+from copy import deepcopy
 from types import SimpleNamespace
 from typing import Any
 
@@ -7,6 +8,7 @@ from tcabench.pipeline import _quality, as_kept
 from tcabench.provenance import has_random_weights
 from tcabench.quality import DETECTORS, detect, detected
 from tcabench.report.sections.tokens import findings
+from tcabench.verify.audits import unsaid
 from tcabench.workload import load_workload
 from tests.quality.made_up_answers import answer, some
 from tests.quality.test_grades import planned
@@ -52,3 +54,15 @@ def test_a_record_without_findings_or_with_odd_ones_does_not_break_the_page() ->
     assert findings(None) == []
     assert findings("no list") == []
     assert findings([1, {}, {"share": "?", "examples": None}])[0]["word"] == "not checked"
+
+
+def test_findings_that_were_changed_before_sealing_are_caught() -> None:
+    traces = refusing()
+    told = as_kept(detected(detect(traces, True)))
+    raw: Any = SimpleNamespace(traces=traces, plan={"pinned": True}, quality=told)
+    assert list(unsaid(raw)) == []
+    changed = deepcopy(told)
+    next(row for row in changed["detected"] if row["suspect"])["suspect"] = False
+    assert list(unsaid(SimpleNamespace(traces=traces, plan=raw.plan, quality=changed)))  # type: ignore[arg-type]
+    short = {"detected": told["detected"][1:]}
+    assert list(unsaid(SimpleNamespace(traces=traces, plan=raw.plan, quality=short)))  # type: ignore[arg-type]

@@ -89,7 +89,7 @@ def test_nothing_of_ours_is_inherited(monkeypatch: pytest.MonkeyPatch) -> None:
         ran = call(source, "f", [[1]])
         assert ran.results is not None
         environment, files, own_session = ran.results[0]
-        assert set(environment) <= {"LC_CTYPE"}  # set by the interpreter itself (PEP 538)
+        assert set(environment) <= {"LC_CTYPE", "PYTHONHASHSEED"}  # the first by PEP 538
         assert files <= 2  # the pipe for results, and the null device
         assert own_session
     finally:
@@ -130,3 +130,26 @@ def test_a_sandbox_that_breaks_before_the_code_says_nothing_of_the_code(
     monkeypatch.setattr(sandbox, "INSIDE", broken)
     with pytest.raises(NotStarted, match="did not start"):
         call("def f(n): return n", "f", [[1]])
+
+
+UNTOLD = {
+    "a pipe with a name": "import os\ndef f(n):\n    os.mkfifo('{}')\n    return n",
+    "the same from below": "import posix\ndef f(n):\n    posix.mkfifo('{}')\n    return n",
+    "a database": "import sqlite3\ndef f(n):\n    sqlite3.connect('{}').execute('create table a(b)')\n    return n",
+    "shared memory": "import _posixshmem\ndef f(n): return n",
+    "the log": "import syslog\ndef f(n): return n",
+    "our priority": "import os\ndef f(n):\n    os.setpriority(os.PRIO_PROCESS, os.getppid(), 5)\n    return n",
+    "our cores": "import os\ndef f(n):\n    os.sched_setaffinity(os.getppid(), [0])\n    return n",
+}
+
+
+@pytest.mark.parametrize("source", UNTOLD.values(), ids=UNTOLD.keys())
+def test_what_no_audit_event_tells_of_is_barred_too(source: str, tmp_path: Path) -> None:
+    ran = call(source.format(tmp_path / "made"), "f", [[1]], TIGHT)
+    assert ran.results is None
+    assert not list(tmp_path.iterdir())
+
+
+def test_sets_come_in_the_same_order_every_time() -> None:
+    source = "def f(n): return list({'a', 'b', 'c', 'd', 'e', 'f', 'g'})"
+    assert len({str(call(source, "f", [[1]]).results) for _ in range(4)}) == 1
