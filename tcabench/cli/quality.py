@@ -15,7 +15,9 @@ ModelName = Annotated[str | None, typer.Option(help="Model name at a URL; for th
 KeyEnv = Annotated[str | None, typer.Option(help="Name of the environment variable that holds the API key.")]
 WorkloadName = Annotated[str, typer.Option(help="Name of a shipped workload, or the path of a folder.")]
 Prompts = Annotated[int, typer.Option(help="So many prompts of the workload.", min=1)]
-MaxTokens = Annotated[int, typer.Option(help="Tokens of each answer at most.", min=1)]
+MaxTokens = Annotated[
+    int | None, typer.Option(help="Tokens of each answer at most.", min=1, show_default="each prompt's own")
+]
 Margin = Annotated[float, typer.Option(help="Perplexity may differ by this share and be EQUIVALENT.", min=0, max=1)]
 Concurrency = Annotated[int, typer.Option(help="Requests in flight.", min=1, max=1024)]
 Json = Annotated[Path | None, typer.Option("--json", help="Write all of it into this file.")]
@@ -31,7 +33,7 @@ def quality(
     reference_key_env: KeyEnv = None,
     workload: WorkloadName = "chat",
     prompts: Prompts = 24,
-    max_tokens: MaxTokens = 64,
+    max_tokens: MaxTokens = None,
     margin: Margin = 0.01,
     concurrency: Concurrency = 8,
     json: Json = None,

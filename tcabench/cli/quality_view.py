@@ -50,6 +50,8 @@ def show_parity(parity: Parity, reference: System, candidate: System) -> None:
     table.add_column("95 % interval or note")
     for row in (*_agreed(agreed), *(_alike(like) if like else [("scores", "none", parity.unscored)])):
         table.add_row(*(visible(cell) for cell in row))
+    cached = "not seen" if parity.cached is None else str(parity.cached)
+    table.add_row("prompts answered alike for two seeds", cached, "by the candidate alone; 2 or more look like a cache")
     if parity.right is not None:
         table.add_row(*_right(parity.right))
     out.print(table)

@@ -24,9 +24,10 @@ MALFORMED = (KeyError, TypeError, ValueError, AttributeError, OverflowError, Ind
 
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """How answers are asked for. `top`: alternatives told with each token, None for no log-probabilities at all."""
+    """How answers are asked for. `max_tok` None: as long as each prompt says. `top`: alternatives told with each token,
+    None for no log-probabilities at all."""
 
-    max_tok: int
+    max_tok: int | None
     temperature: float = 0.0
     seed: int = 0
     top: int | None = 5
@@ -92,7 +93,7 @@ async def _all(
 async def _reply(session: "ClientSession", endpoint: Endpoint, prompt: Prompt, how: Asking) -> Reply:
     body: dict[str, Any] = {
         "model": endpoint.model, "messages": [{"role": m.role, "content": m.content} for m in prompt.messages],
-        "max_tokens": how.max_tok, "temperature": how.temperature,
+        "max_tokens": how.max_tok or prompt.max_tok, "temperature": how.temperature,
     }  # fmt: skip
     body |= {"seed": how.seed} if how.temperature > 0 else {}
     body |= {} if how.top is None else {"logprobs": True, "top_logprobs": how.top}

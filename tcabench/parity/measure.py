@@ -21,26 +21,26 @@ Stage = Callable[[str, int], Tick]
 
 @dataclass(frozen=True, slots=True)
 class PlannedParity:
-    """What is decided before anything is asked. `margin`: share by which perplexity may differ and still be called
-    equivalent; `concurrency` requests of the candidate are in flight at a time."""
+    """What is decided before anything is asked. `max_tok` None: as long as each prompt says; `margin`: share by which
+    perplexity may differ and still be called equivalent; `concurrency` requests are in flight at a time."""
 
     prompts: tuple[Prompt, ...]
-    max_tok: int
+    max_tok: int | None
     margin: float
     concurrency: int
 
 
 @dataclass(frozen=True, slots=True)
 class Parity:
-    """What was found. `cached`: prompts that the candidate, unlike the reference, answered alike for two seeds.
-    `right`: graded answers, where the prompts say how they are graded.
+    """What was found. `cached`: prompts that the candidate, unlike the reference, answered alike for two seeds; None
+    where a sampled answer came back as an error. `right`: graded answers, where the prompts say how they are graded.
     `unscored`: why no text was scored, "" where texts were."""
 
     planned: PlannedParity
     agreement: Agreement
     likeness: Likeness | None
     right: Paired | None
-    cached: int
+    cached: int | None
     unscored: str
     found: Found
 
@@ -79,18 +79,21 @@ def scores(system: System, planned: PlannedParity, replies: Sequence[Reply], sta
     return score(system.endpoint, texts, TOP, planned.concurrency, stage(f"{system.name}: scores", len(texts)))
 
 
-def cached_prompts(reference: System, candidate: System, planned: PlannedParity, stage: Stage) -> int:
-    """How many prompts the candidate answers alike at temperature 1 for two seeds where the reference does not."""
+def cached_prompts(reference: System, candidate: System, planned: PlannedParity, stage: Stage) -> int | None:
+    """How many prompts the candidate answers alike at temperature 1 for two seeds where the reference does not; None
+    where either answers one with an error."""
     prompts = planned.prompts[:CACHE_PROMPTS]
-    return sum(
-        theirs and not ours
-        for ours, theirs in zip(_alike(reference, prompts, stage), _alike(candidate, prompts, stage), strict=True)
-    )
+    ours, theirs = (_alike(system, prompts, stage) for system in (reference, candidate))
+    if ours is None or theirs is None:
+        return None
+    return sum(other and not one for one, other in zip(ours, theirs, strict=True))
 
 
-def _alike(system: System, prompts: Sequence[Prompt], stage: Stage) -> list[bool]:
+def _alike(system: System, prompts: Sequence[Prompt], stage: Stage) -> list[bool] | None:
     tick = stage(f"{system.name}: two seeds", 2 * len(prompts))
     one, two = (ask(system.endpoint, prompts, Asking(CACHE_TOK, 1.0, seed, None), 1, tick) for seed in (1, 2))
+    if any(reply.error for reply in (*one, *two)):
+        return None
     return [bool(a.text) and a.text == b.text for a, b in zip(one, two, strict=True)]
 
 

@@ -36,7 +36,7 @@ def open_system(name: str, model: str | None, key: str | None, folder: Path) -> 
         if "://" not in name:
             raise UsageError(f"{name!r} is neither a URL nor {BUNDLED} or {DENSE}", "system")
         ready = preflight(Endpoint(checked_url(name), model or "", "chat", TIMEOUT_S, key), False)
-        yield System(name, ready.endpoint, {"url": name, "model": ready.endpoint.model, **ready.said})
+        yield _of_worth(System(name, ready.endpoint, {"url": name, "model": ready.endpoint.model, **ready.said}))
         return
     off = LEVERS if name == DENSE else ()
     arguments = [*(("--model", model) if model else ()), *(word for lever in off for word in ("--without", lever))]
@@ -44,4 +44,13 @@ def open_system(name: str, model: str | None, key: str | None, folder: Path) -> 
     with bundled_engine(arguments, log) as said:
         known = ("model", "weights_sha256", "kernels", "dtype", "device", "random_weights")
         facts = {"without": list(off), **{key: said.get(key) for key in known}}
-        yield System(name, Endpoint(said["listening"] + "/v1", said["model"], "chat", TIMEOUT_S), facts)
+        yield _of_worth(System(name, Endpoint(said["listening"] + "/v1", said["model"], "chat", TIMEOUT_S), facts))
+
+
+def _of_worth(system: System) -> System:
+    """raises: UsageError for weights drawn at random: no figure of quality is given of them."""
+    if system.facts.get("random_weights"):
+        raise UsageError(
+            f"{system.name}: the weights were drawn at random; what the model says means nothing", "system"
+        )
+    return system

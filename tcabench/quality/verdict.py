@@ -30,9 +30,12 @@ class Found:
     why: str
 
 
-def stand(agreed: Agreement, like: Likeness | None, margin: float, cached: int, right: Paired | None = None) -> Found:
+def stand(
+    agreed: Agreement, like: Likeness | None, margin: float, cached: int | None, right: Paired | None = None
+) -> Found:
     """The verdict. `margin`: the share by which perplexity may differ; `cached`: prompts whose sampled answers came out
-    the same for different seeds, though the reference's did not; `right`: graded answers of both, where there are any.
+    the same for different seeds, though the reference's did not, None where that could not be seen; `right`: graded
+    answers of both, where there are any.
 
     Source of the test: Schuirmann, J. Pharmacokinet. Biopharm. 15 (1987) 657: equivalent at 5 % where the 90 % interval
     lies within the margin.
@@ -41,6 +44,9 @@ def stand(agreed: Agreement, like: Likeness | None, margin: float, cached: int, 
         return Found(Standing.INCONCLUSIVE, "the candidate answered no prompt, or the reference's answers are empty")
     if worse := _worse(agreed, right):
         return worse
+    if cached is None:
+        why = "sampled answers came back as errors, so whether answers come from a cache could not be seen"
+        return Found(Standing.INCONCLUSIVE, why)
     if cached >= LEAST_CACHED:
         return Found(
             Standing.INCONCLUSIVE,
@@ -49,14 +55,13 @@ def stand(agreed: Agreement, like: Likeness | None, margin: float, cached: int, 
         )
     if agreed.failed:
         return Found(Standing.INCONCLUSIVE, f"{len(agreed.failed)} prompts were answered with an error")
-    scored = None if like is None else _by_perplexity(like, margin)
-    if agreed.partings:
-        if scored is not None and scored.standing is Standing.EQUIVALENT and (doubt := _doubt(agreed, like)):
-            return Found(Standing.INCONCLUSIVE, doubt)
-        return scored or Found(Standing.INCONCLUSIVE, "answers differ, and no text was scored by both")
-    if scored is not None and scored.standing is Standing.WORSE:
-        return Found(Standing.INCONCLUSIVE, f"every answer is the same, and yet {scored.why}")
-    return _identical(agreed, like)
+    if not agreed.partings:
+        return _identical(agreed, like, margin)
+    if like is None:
+        return Found(Standing.INCONCLUSIVE, "answers differ, and no text was scored by both")
+    scored = _by_perplexity(like, margin)
+    doubt = _doubt(agreed, like) if scored.standing is Standing.EQUIVALENT else ""
+    return Found(Standing.INCONCLUSIVE, doubt) if doubt else scored
 
 
 def _worse(agreed: Agreement, right: Paired | None) -> Found | None:
@@ -72,13 +77,13 @@ def _worse(agreed: Agreement, right: Paired | None) -> Found | None:
     return None
 
 
-def _doubt(agreed: Agreement, like: Likeness | None) -> str:
+def _doubt(agreed: Agreement, like: Likeness) -> str:
     """Why scores that fit do not speak for the answers: "" where they do. A candidate whose scores differ by at most d
     can part only where the reference's margin is below 2 d; what parts elsewhere was not made by what was scored."""
-    if like is None:
-        return ""
     if like.failed or like.unlike:
-        return f"{like.failed} texts were not scored and {like.unlike} were cut otherwise: the candidate may not choose"
+        return (
+            f"{like.failed} texts were not scored and {like.unlike} were cut otherwise: the rest does not speak for all"
+        )
     faults = [parting for parting in agreed.partings if parting.fate is Fate.FAULT]
     most = MARGINS * 2 * max(like.logprob_max, agreed.self_error)
     strange = sum(parting.margin is None or parting.margin > most for parting in faults)
@@ -91,7 +96,10 @@ def _doubt(agreed: Agreement, like: Likeness | None) -> str:
     return ""
 
 
-def _identical(agreed: Agreement, like: Likeness | None) -> Found:
+def _identical(agreed: Agreement, like: Likeness | None, margin: float) -> Found:
+    scored = None if like is None else _by_perplexity(like, margin)
+    if scored is not None and scored.standing is Standing.WORSE:
+        return Found(Standing.INCONCLUSIVE, f"every answer is the same, and yet {scored.why}")
     why = (
         f"all {agreed.units:,} {'tokens' if agreed.is_tokens else 'characters'} of {agreed.compared} answers are equal"
     )

@@ -192,3 +192,9 @@ def test_what_is_no_system_is_a_usage_error(tcabench: Cli, name: str) -> None:
     done = tcabench("quality", "--reference", name)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
+
+
+def test_of_weights_drawn_at_random_nothing_is_said(tcabench: Cli) -> None:
+    done = tcabench("quality", "--reference", "bundled", "--reference-model", "random:smollm2-135m")
+    assert done.returncode == 2
+    assert "drawn at random" in done.stderr

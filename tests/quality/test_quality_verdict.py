@@ -36,6 +36,7 @@ def like(low: float, high: float, texts: int = 20, unlike: int = 0, failed: int 
         (agreed(Fate.FAULT), None, 0, U, "no text was scored by both"),
         (agreed(Fate.ENDED), like(0, 0), 0, W, "1 of 10 answers end before"),
         (agreed(), like(0, 0), 2, U, "cache"),
+        (agreed(), like(0, 0), None, U, "could not be seen"),
         (agreed(), like(0, 0), 1, SAME, "all 300 tokens"),  # once may be chance
         (agreed(Fate.ENDED), like(0, 0), 3, W, "end before"),
         (
@@ -55,7 +56,7 @@ def like(low: float, high: float, texts: int = 20, unlike: int = 0, failed: int 
         (agreed(compared=0), like(0, 0), 0, U, "no prompt"),
     ],
 )
-def test_table(agreement: Any, likeness: Any, cached: int, expected: Standing, says: str) -> None:
+def test_table(agreement: Any, likeness: Any, cached: int | None, expected: Standing, says: str) -> None:
     found = stand(agreement, likeness, 0.01, cached)
     assert found.standing is expected
     assert says in found.why

@@ -10,8 +10,9 @@ from datetime import date, timedelta
 from itertools import combinations, permutations, product
 from math import comb, gcd
 from pathlib import Path
-from random import Random
 from typing import TypeVar
+
+from tcabench.quality.dice import Dice
 
 SEED = 20_250
 ROUNDS = 6
@@ -24,30 +25,16 @@ TOWNS = ("Alder", "Birch", "Cedar", "Dogwood", "Elm", "Fir")
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
-class Dice:
-    """Seeded choices made from `random()` alone."""
-
-    def __init__(self, seed: int) -> None:
-        self.rng = Random(seed)
-
-    def number(self, low: int, high: int) -> int:
-        """A whole number from `low` to `high`, both included."""
-        return low + int(self.rng.random() * (high - low + 1))
-
-    def some(self, pool: Sequence[T], count: int) -> list[T]:
-        """`count` different members of `pool`, in random order."""
-        return sorted(pool, key=lambda _: self.rng.random())[:count]
-
-    def one(self, pool: Sequence[T]) -> T:
-        """One member of `pool`."""
-        return self.some(pool, 1)[0]
+def pick(dice: Dice, pool: Sequence[T]) -> T:
+    """One member of `pool`, by the draws that these problems were first made with."""
+    return dice.some(pool, 1)[0]
 
 
 def shopping(dice: Dice) -> Problem:
     """Prices, a discount on one item, change from a note."""
-    who, thing, other = dice.one(NAMES), *dice.some(("notebooks", "lamps", "mugs", "plants", "cushions", "trays"), 2)
+    who, thing, other = pick(dice, NAMES), *dice.some(("notebooks", "lamps", "mugs", "plants", "cushions", "trays"), 2)
     a, b, pa, pb = dice.number(3, 9), dice.number(2, 6), dice.number(4, 15), dice.number(6, 20)
-    off = dice.one((10, 20, 25, 50))
+    off = pick(dice, (10, 20, 25, 50))
     cents = a * pa * 100 + b * pb * (100 - off)
     note = (cents // 10_000 + 1) * 100
     left = note * 100 - cents
@@ -61,7 +48,7 @@ def shopping(dice: Dice) -> Problem:
 def trains(dice: Dice) -> Problem:
     """Two trains that meet: distance over the sum of the speeds."""
     va, vb, hours = dice.number(6, 12) * 10, dice.number(5, 11) * 10, dice.number(2, 5)
-    head_start = dice.one((30, 60))
+    head_start = pick(dice, (30, 60))
     distance = (va + vb) * hours + va * head_start // 60
     one, two = dice.some(TOWNS, 2)
     text = (
@@ -156,14 +143,15 @@ def knights(dice: Dice) -> Problem:
 
 def _claim(speaker: str, people: list[str], dice: Dice) -> tuple[str, Callable[[dict[str, bool]], bool]]:
     a, b = [who for who in people if who != speaker]
-    return dice.one(
+    return pick(
+        dice,
         (
             (f"{a} is a knave.", lambda case: not case[a]),
             (f"{b} is a knight.", lambda case: case[b]),
             (f"{a} and {b} are of the same kind.", lambda case: case[a] == case[b]),
             ("Exactly one of us three is a knight.", lambda case: sum(case.values()) == 1),
             (f"{b} and I are of different kinds.", lambda case: case[b] != case[speaker]),
-        )
+        ),
     )
 
 
