@@ -16,6 +16,7 @@ from reference_engine.model.load import Checkpoint
 from reference_engine.model.rope import rope_frequencies
 from reference_engine.model.scores import Scores
 from reference_engine.schedule.plan import StepPlan
+from reference_engine.sparse.seen import Seen
 
 PAGE_TOK = 16
 Int32s = NDArray[np.int32]
@@ -35,7 +36,7 @@ class _Plan(ctypes.Structure):
         *((name, ctypes.c_int32) for name in ("rows", "segments", "width", "choices", "copies")),
         *((name, ctypes.c_void_p) for name in (
             "ids", "positions", "row_segment", "segment_first", "segment_rows", "tables", "choice_rows", "logits_at",
-            "copy", "logits", "greedy")),
+            "copy", "logits", "greedy", "left_neurons", "left_pages", "unread")),
     ]  # fmt: skip
 
 
@@ -79,13 +80,19 @@ class NativeModel:
         choices = len(arrays["choice_rows"])
         rows = _Plan(rows=len(arrays["ids"]), segments=len(plan.segments), width=arrays["tables"].shape[1],
                      choices=choices, copies=len(plan.copies))  # fmt: skip
-        for name, array in (*arrays.items(), ("logits", logits), ("greedy", self._greedy)):
+        left = {name: np.zeros(rows.rows, np.int32) for name in ("left_neurons", "left_pages")}
+        unread = np.array((0, 0, -1), np.int64)
+        made = {"logits": logits, "greedy": self._greedy, "unread": unread}
+        for name, array in (arrays | left | made).items():
             setattr(rows, name, array.ctypes.data)
         self._lib.engine_step(self._model, ctypes.byref(rows))
         greedy = self._greedy[:choices].tolist()
         if not self._config.has("skipping"):
             greedy = [greedy[row] for row in _choice_rows(plan)]
-        return Scores(greedy, torch.from_numpy(logits))
+        head_rows = int(unread[2])
+        seen = Seen(**left, unread_neurons=int(unread[0]), unread_pages=int(unread[1]),
+                    head_rows=None if head_rows < 0 else head_rows)  # fmt: skip
+        return Scores(greedy, torch.from_numpy(logits), seen)
 
     def _shape(self) -> _Shape:
         spec, config = self.spec, self._config

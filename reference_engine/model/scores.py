@@ -7,14 +7,16 @@ from torch import Tensor
 
 from reference_engine.config import ModelSpec
 from reference_engine.schedule.plan import StepPlan
+from reference_engine.sparse.seen import Seen
 
 
 class Scores(NamedTuple):
     """`greedy`: the best token after each row that is followed by a choice, of equals the lowest id. `logits` (wanted,
-    vocab) float32: of the rows asked for, in that order."""
+    vocab) float32: of the rows asked for, in that order. `seen`: what the kernels left out, where they count."""
 
     greedy: list[int]
     logits: Tensor
+    seen: Seen | None = None
 
 
 class Model(Protocol):

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-LEVERS = ("skipping", "fusion", "packing", "batching", "paging", "prefix", "certified-head", "speculation")
+LEVERS = ("skipping", "fusion", "packing", "zeros", "batching", "paging", "prefix", "certified-head", "speculation")
 
 
 @dataclass(frozen=True, slots=True)

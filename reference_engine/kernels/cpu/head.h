@@ -27,6 +27,7 @@ static void prepare_head(Model& m, const Plan& plan) {
     m.best[w].assign(plan.choices, {all(-INFINITY), Ints{}});
     m.floor_[w].assign(plan.choices, -INFINITY);
     m.maybe[w].clear();
+    m.counted[w] = 0;
   }
 }
 
@@ -93,7 +94,10 @@ static void screened_head(Model& m, const Plan& plan, int worker) {
   bool is_full = false;
   for (auto& some : m.maybe) is_full |= some.size() >= MOST_MAYBE;
   m.crew.barrier();
-  if (is_full) return whole_head(m, plan, worker);
+  if (is_full) {
+    m.counted[worker] = worker == 0 ? (int64_t)m.shape.vocab * plan.choices : 0;
+    return whole_head(m, plan, worker);
+  }
   m.crew.each(plan.choices, 1, [&](int i) {
     float floor_ = -INFINITY;
     for (auto& floors : m.floor_) floor_ = std::max(floor_, floors[i]);
@@ -101,6 +105,7 @@ static void screened_head(Model& m, const Plan& plan, int worker) {
       for (const Maybe& one : some) {
         if (one.choice != i || one.upper < floor_) continue;
         Floats y[1];
+        m.counted[worker] += LANES;
         tile<1>(m.head, one.tile, m.last, i, y);
         better(m.best[worker][i], masked(m, one.tile, y[0]), one.tile * LANES);
       }
@@ -112,8 +117,9 @@ static void run_head(Model& m, const Plan& plan, int worker) {
   m.crew.each(plan.choices, 1, [&](int i) {
     norm_row(m, m.x + (size_t)plan.choice_rows[i] * m.shape.hidden, m.norm, m.last, i, true);
   });
+  const bool is_screened = is_certified(m, plan);
 #if defined(__AVX512VNNI__)
-  if (is_certified(m, plan)) screened_head(m, plan, worker);
+  if (is_screened) screened_head(m, plan, worker);
   else whole_head(m, plan, worker);
 #else
   whole_head(m, plan, worker);
@@ -129,4 +135,6 @@ static void run_head(Model& m, const Plan& plan, int worker) {
       }
     plan.greedy[i] = id;
   });
+  if (worker == 0 && is_screened)
+    for (int64_t rows : m.counted) plan.unread[2] = std::max(plan.unread[2], (int64_t)0) + rows;
 }

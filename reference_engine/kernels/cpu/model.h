@@ -20,12 +20,14 @@ struct Shape {
 };
 
 // The rows of one step. `tables`: (segments, width) page ids. Of the rows before a choice, `choice_rows`, those whose
-// `logits_at` is not negative have their logits stored there.
+// `logits_at` is not negative have their logits stored there. What is left out is counted: `left_neurons`, `left_pages`
+// by row, `unread` once for the step: neurons, pages, and the rows that the certified head computed in full, or -1.
 struct Plan {
   int32_t rows, segments, width, choices, copies;
   const int32_t *ids, *positions, *row_segment, *segment_first, *segment_rows, *tables, *choice_rows, *logits_at, *copy;
   float* logits;
-  int32_t* greedy;
+  int32_t *greedy, *left_neurons, *left_pages;
+  int64_t* unread;
 };
 
 struct Best { Floats value; Ints id; };                  // lane by lane
@@ -48,7 +50,7 @@ struct Model {
   std::vector<float> part_values;
   std::unique_ptr<std::atomic<int>[]> finished;
   size_t finished_size = 0;
-  int64_t screened = 0, recomputed = 0;
+  std::vector<int64_t> counted;  // by thread: rows of the head computed in full
 
   explicit Model(const Shape& s) : shape(s), layers(s.layers), crew(s.threads) {
     qkv_width = (s.heads + 2 * s.kv_heads) * s.head_dim;
@@ -65,6 +67,6 @@ struct Model {
     last.allot(rows, shape.hidden, head.form == F32);
     own.resize(crew.size());
     for (auto& row : own) row.allot(1, shape.hidden, plain);
-    best.resize(crew.size()), floor_.resize(crew.size()), maybe.resize(crew.size());
+    best.resize(crew.size()), floor_.resize(crew.size()), maybe.resize(crew.size()), counted.resize(crew.size());
   }
 };

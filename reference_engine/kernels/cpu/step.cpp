@@ -280,6 +280,4 @@ void engine_ends(Model* m, const uint8_t* embedding, int embedding_form, const u
   m->allot();
 }
 void engine_step(Model* m, const Plan* plan) { step(*m, *plan); }
-int64_t engine_screened(const Model* m) { return m->screened; }
-int64_t engine_recomputed(const Model* m) { return m->recomputed; }
 }
