@@ -82,8 +82,8 @@ class NativeModel:
                      choices=choices, copies=len(plan.copies))  # fmt: skip
         left = {name: np.zeros(rows.rows, np.int32) for name in ("left_neurons", "left_pages")}
         unread = np.array((0, 0, -1), np.int64)
-        made = {"logits": logits, "greedy": self._greedy, "unread": unread}
-        for name, array in (arrays | left | made).items():
+        given: dict[str, NDArray[Any]] = {**arrays, **left, "logits": logits, "greedy": self._greedy, "unread": unread}
+        for name, array in given.items():
             setattr(rows, name, array.ctypes.data)
         self._lib.engine_step(self._model, ctypes.byref(rows))
         greedy = self._greedy[:choices].tolist()
