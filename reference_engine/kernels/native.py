@@ -16,6 +16,7 @@ from reference_engine.model.load import Checkpoint
 from reference_engine.model.rope import rope_frequencies
 from reference_engine.model.scores import Scores
 from reference_engine.schedule.plan import StepPlan
+from reference_engine.sparse.pattern import Sizes
 from reference_engine.sparse.seen import Seen
 
 PAGE_TOK = 16
@@ -107,6 +108,7 @@ class NativeModel:
             [pack.pack(checkpoint, names, order, packed) for names, order in _parts(self.spec, f"model.layers.{i}.")]
             for i in layers
         ]
+        self._layer_bytes = sum(one.data.size for parts in matrices for one in parts)
         places = iter(self._keep_together([one.data for parts in matrices for one in parts]))
         for i in layers:
             at = f"model.layers.{i}."
@@ -125,6 +127,7 @@ class NativeModel:
         embedding = head = pack.pack(checkpoint, [rows["embed"]], None, packed)
         if not self.spec.tied:
             head = pack.pack(checkpoint, [rows["head"]], None, packed)
+        self.sizes = Sizes(self.spec, self._config, self._layer_bytes, head.data.size)
         bounds = None
         if head.form == pack.Q8 and self._config.has("certified-head"):
             bounds = self._keep(pack.norms(checkpoint.blocks[rows["head"]].raw))
