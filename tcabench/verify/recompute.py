@@ -16,6 +16,7 @@ from tcabench.policy import Policy, judge, parse_policy
 from tcabench.records import Axis, Channel, Context, Energy, Judgement, PowerSample, Trace, Value, Window, WindowPlan
 from tcabench.timeline import align, steady_window
 from tcabench.units import NS_PER_S
+from tcabench.verify.parity import Pair, found_in, read_parity
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,9 @@ class Raw:
     policy: Policy
     result: Mapping[str, Any]
     quality: Mapping[str, Any]
+    sut: Mapping[str, Any]
+    parity: Mapping[str, Any]
+    spoken: Pair | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +46,12 @@ class Derived:
     facts: Mapping[str, Any]
     judgement: Judgement
     aligned: tuple[PowerSample, ...] = ()
+    parity: Mapping[str, Any] | None = None  # what was found in the comparison with a reference, where there is one
 
 
 def read_raw(members: Mapping[str, bytes]) -> Raw:
     """The members of a bundle as records. raises: NotVerified, or UsageError for a policy that is none."""
+    parity, spoken = read_parity(members)
     return Raw(
         plan=_plan(members["plan.json"]),
         channels=read_channels(members["channels.json"]),
@@ -54,7 +60,10 @@ def read_raw(members: Mapping[str, bytes]) -> Raw:
         events=read_lines(members["events.jsonl"], "events.jsonl"),
         policy=parse_policy(members["policy.yaml"]),
         result=read_canonical(members["result.json"], "result.json"),
-        quality=_quality(members["quality.json"]),
+        quality=_object(members["quality.json"], "quality.json"),
+        sut=_object(members["sut.json"], "sut.json"),
+        parity=parity,
+        spoken=spoken,
     )
 
 
@@ -65,10 +74,10 @@ def _plan(content: bytes) -> Mapping[str, Any]:
     return document
 
 
-def _quality(content: bytes) -> Mapping[str, Any]:
-    found = read_json(content, "quality.json")
+def _object(content: bytes, name: str) -> Mapping[str, Any]:
+    found = read_json(content, name)
     if not isinstance(found, dict):
-        raise NotVerified("quality.json: not an object", kind="malformed")
+        raise NotVerified(f"{name}: not an object", kind="malformed")
     return found
 
 
@@ -80,8 +89,10 @@ def derive(
     events: Sequence[Mapping[str, Any]],
     policy: Policy,
     complete: bool,
+    parity: Mapping[str, Any] | None = None,
 ) -> Derived:
     """Window, energy, values and judgement from what was recorded; the same call for the run and for its verifier.
+    `parity`: what was found in the comparison with a reference (see `found_in`).
 
     A run without a window has values that say why, and a judgement over them.
     """
@@ -100,7 +111,7 @@ def derive(
         values = compute(plan["metrics"], traces, energy, window)
         spread = stat_rel(traces, energy, window)
     facts = judge_facts(plan, channels, energy, window, complete, spread)
-    return Derived(window, energy, values, facts, judge(policy, values, facts), aligned)
+    return Derived(window, energy, values, facts, judge(policy, values, facts), aligned, parity)
 
 
 def _context(
@@ -130,7 +141,8 @@ def phase_marks(events: Sequence[Mapping[str, Any]]) -> dict[str, int]:
 def derive_from(raw: Raw) -> tuple[Derived, dict[str, Any]]:
     """What follows from the raw evidence, and the `result.json` that it should have."""
     complete = raw.result["complete"]
-    derived = derive(raw.plan, raw.channels, raw.traces, raw.samples, raw.events, raw.policy, complete)
+    found = found_in(raw.parity, raw.spoken, raw.traces, raw.plan["workload"]["temperature"])
+    derived = derive(raw.plan, raw.channels, raw.traces, raw.samples, raw.events, raw.policy, complete, found)
     document = result_document(
         raw.plan["run_id"],
         complete,

@@ -192,7 +192,7 @@ def _recompute(case: Case) -> Told:
     case.differences += differences(raw.result, expected)
     case.differences += _usable("statement", _unlike_statement, container, raw, expected)
     case.data_faults += case.differences
-    wrong, shown = _page_numbers(container, expected)
+    wrong, shown = _page_numbers(container, expected | {"parity": case.derived.parity if case.derived else None})
     (case.page_faults if case.page_faults else case.data_faults).extend(wrong)
     faults = case.differences + wrong
     if faults:
@@ -225,8 +225,9 @@ def _unlike_statement(container: Container, raw: Raw, expected: dict[str, Any]) 
 def _audits(case: Case) -> Told:
     if case.raw is None:
         raise NotVerified("the evidence could not be read")
-    energy = case.derived.energy if case.derived else None
-    audits = _usable("evidence", audit, case.raw, case.opened().members["ledger.jsonl"], energy)
+    derived = case.derived
+    energy, parity = (derived.energy, derived.parity) if derived else (None, None)
+    audits = _usable("evidence", audit, case.raw, case.opened().members["ledger.jsonl"], energy, parity)
     faults = [f"{found.id} {found.name}: {fault}" for found in audits for fault in found.faults]
     warnings = [f"{found.id} {found.name}: {warning}" for found in audits for warning in found.warnings]
     case.data_faults += faults

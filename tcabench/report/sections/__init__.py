@@ -21,6 +21,7 @@ SECTIONS = (
     "tcabench.report.sections.verdict:SECTION",
     "tcabench.report.sections.clauses:SECTION",
     "tcabench.report.sections.standing:SECTION",
+    "tcabench.report.sections.parity:SECTION",
     "tcabench.report.sections.graded:SECTION",
     "tcabench.report.sections.energy:SECTION",
     "tcabench.report.sections.uncertainty:SECTION",

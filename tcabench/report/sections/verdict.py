@@ -3,6 +3,7 @@
 from typing import Any
 
 from tcabench.report.sections import Section
+from tcabench.report.sections.parity import headline
 from tcabench.report.view import GRADES, NO_GRADE, OUTCOMES, Facts, at, cell, estimates
 
 
@@ -31,6 +32,7 @@ def build(facts: Facts) -> dict[str, Any]:
         "per_token": cell(facts, "values/j_per_output_token"),
         "rate": cell(facts, "values/output_tokens_per_s"),
         "errors": cell(facts, "values/error_rate"),
+        "answers": headline(facts.record.parity),
     }
 
 
