@@ -128,9 +128,10 @@ def conclude(folder: Path, tokenizer: Path | None, signer: Signer, complete: boo
     traces, quality = _quality(fold(kept.requests, last_ns(kept)), tokenizer, _sut(kept), plan)
     document = plan.model_dump(mode="json")
     parity, spoken = _parity(kept, plan, traces)
-    found = derive(document, kept.channels, traces, kept.samples, events, policy, complete, parity.get("found"))
+    sut = _sut(kept)
+    found = derive(document, kept.channels, traces, kept.samples, events, policy, complete, sut, parity.get("found"))
     record = RunRecord(
-        run_id=plan.run_id, complete=complete, plan=document, sut=_sut(kept), channels=kept.channels,
+        run_id=plan.run_id, complete=complete, plan=document, sut=sut, channels=kept.channels,
         samples=kept.samples, traces=traces, window=found.window, energy=found.energy, values=found.values,
         judgement=found.judgement, quality=as_kept(quality), events=tuple(as_kept(event) for event in events),
         aligned=found.aligned, parity=as_kept(parity), spoken=spoken,

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 
 from tcabench.energy import integrate
@@ -17,6 +18,8 @@ from tcabench.records import Axis, Channel, Context, Energy, Judgement, PowerSam
 from tcabench.timeline import align, steady_window
 from tcabench.units import NS_PER_S
 from tcabench.verify.parity import Pair, found_in, read_parity
+
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +92,11 @@ def derive(
     events: Sequence[Mapping[str, Any]],
     policy: Policy,
     complete: bool,
+    sut: Mapping[str, Any] = NOTHING,
     parity: Mapping[str, Any] | None = None,
 ) -> Derived:
     """Window, energy, values and judgement from what was recorded; the same call for the run and for its verifier.
-    `parity`: what was found in the comparison with a reference (see `found_in`).
+    `sut`: the facts of the system; `parity`: what was found in the comparison with a reference (see `found_in`).
 
     A run without a window has values that say why, and a judgement over them.
     """
@@ -110,7 +114,7 @@ def derive(
         energy = integrate(channels, axis.samples, window, plan["boundary"], context)
         values = compute(plan["metrics"], traces, energy, window)
         spread = stat_rel(traces, energy, window)
-    facts = judge_facts(plan, channels, energy, window, complete, spread)
+    facts = judge_facts(plan, channels, energy, window, complete, spread, sut, parity)
     return Derived(window, energy, values, facts, judge(policy, values, facts), aligned, parity)
 
 
@@ -142,7 +146,7 @@ def derive_from(raw: Raw) -> tuple[Derived, dict[str, Any]]:
     """What follows from the raw evidence, and the `result.json` that it should have."""
     complete = raw.result["complete"]
     found = found_in(raw.parity, raw.spoken, raw.traces, raw.plan["workload"]["temperature"])
-    derived = derive(raw.plan, raw.channels, raw.traces, raw.samples, raw.events, raw.policy, complete, found)
+    derived = derive(raw.plan, raw.channels, raw.traces, raw.samples, raw.events, raw.policy, complete, raw.sut, found)
     document = result_document(
         raw.plan["run_id"],
         complete,
