@@ -25,7 +25,7 @@ from tcabench.evidence.canonical import plain
 from tcabench.evidence.parity_table import PARITY, PARITY_TABLE
 from tcabench.grades import graded
 from tcabench.kit import Kit, ledger_path
-from tcabench.load import LoadPlan, drive, fold, play_marker
+from tcabench.load import LoadPlan, drive, fold, fold_work, play_marker
 from tcabench.parity.in_run import ask_both, not_compared, planned_parity
 from tcabench.plan import RunPlan, parse_plan
 from tcabench.policy import Policy, parse_policy, standing
@@ -128,13 +128,16 @@ def conclude(folder: Path, tokenizer: Path | None, signer: Signer, complete: boo
     traces, quality = _quality(fold(kept.requests, last_ns(kept)), tokenizer, _sut(kept), plan)
     document = plan.model_dump(mode="json")
     parity, spoken = _parity(kept, plan, traces)
-    sut = _sut(kept)
-    found = derive(document, kept.channels, traces, kept.samples, events, policy, complete, sut, parity.get("found"))
+    sut, work = _sut(kept), fold_work(kept.requests)
+    found = derive(
+        document, kept.channels, traces, kept.samples, events, policy, complete, sut, parity.get("found"), work
+    )
     record = RunRecord(
         run_id=plan.run_id, complete=complete, plan=document, sut=sut, channels=kept.channels,
         samples=kept.samples, traces=traces, window=found.window, energy=found.energy, values=found.values,
         judgement=found.judgement, quality=as_kept(quality), events=tuple(as_kept(event) for event in events),
-        aligned=found.aligned, parity=as_kept(parity), spoken=spoken,
+        aligned=found.aligned, parity=as_kept(parity), spoken=spoken, work=work,
+        work_sums=as_kept(found.work or {}),
     )  # fmt: skip
     return _sealed(folder, record, policy, signer)
 

@@ -61,5 +61,7 @@ def _record(tcab: bytes) -> tuple[RunRecord, Mapping[str, Any]]:
         aligned=derived.aligned,
         parity=raw.parity,
         spoken=raw.spoken,
+        work=raw.work,
+        work_sums=derived.work or {},
     )
     return record, result

@@ -19,7 +19,7 @@ from tcabench.evidence.signers import Signer
 from tcabench.evidence.slot import Page, embeddable, split_page
 from tcabench.evidence.statement import Digests, build_statement, write_statement
 from tcabench.evidence.store import FOLDER
-from tcabench.evidence.tables import write_channels, write_samples, write_traces
+from tcabench.evidence.tables import WORK_TABLE, write_channels, write_samples, write_traces, write_work
 from tcabench.records import RunRecord
 
 ATTESTATION, REPORT = "attestation.jsonl", "report.html"
@@ -95,6 +95,7 @@ def members(record: RunRecord, policy_yaml: bytes, ledger: bytes) -> dict[str, b
         "result.json": canonical(_result(record)),
         "requests.parquet": write_traces(record.traces),
         "power.parquet": write_samples(record.samples),
+        **({WORK_TABLE: write_work(record.work)} if record.work else {}),
         **_compared(record),
     }
 

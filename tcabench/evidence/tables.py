@@ -6,13 +6,15 @@ from typing import Any
 
 from tcabench.errors import EvidenceError, NotVerified
 from tcabench.evidence.canonical import plain, read_json
-from tcabench.records import Channel, Instrument, Kind, PowerSample, Role, Status, Trace
+from tcabench.records import Channel, Instrument, Kind, PowerSample, Role, Status, Trace, Work
 
 MAX_ROWS = 5_000_000
 MAX_VALUES = 200_000_000
 MAX_TABLE_BYTES = 400_000_000
 MAX_NAME = 1_000
+WORK_TABLE = "work.parquet"
 BATCH_ROWS = {
+    "work.parquet": 65_536,
     "requests.parquet": 8,
     "parity.parquet": 8,
     "power.parquet": 65_536,
@@ -48,6 +50,16 @@ def read_samples(data: bytes) -> tuple[PowerSample, ...]:
     return tuple(built(lambda row: PowerSample(**row), rows, "power.parquet"))
 
 
+def write_work(work: Sequence[Work]) -> bytes:
+    """`work.parquet`: one row a request and reason, in their order. raises: EvidenceError."""
+    return write_table([_utf8(asdict(row)) for row in work], _work_schema(), WORK_TABLE)
+
+
+def read_work(data: bytes) -> tuple[Work, ...]:
+    """What `write_work` was given. raises: NotVerified."""
+    return tuple(built(lambda row: Work(**row), read_table(data, _work_schema(), WORK_TABLE), WORK_TABLE))
+
+
 def write_channels(channels: Sequence[Channel]) -> bytes:
     """`channels.json`: all there is to know of each channel."""
     return plain([asdict(channel) for channel in channels])
@@ -71,6 +83,13 @@ def _trace_schema() -> Any:
     types = {"prompt_id": text, "chunk_ns": pa.list_(whole), "status": text, "error": text, "finish_reason": text}
     types |= {"text": text, "server_id": text, "right": pa.bool_()}
     return pa.schema([pa.field(f.name, types.get(f.name, whole), f.name not in REQUIRED) for f in fields(Trace)])
+
+
+def _work_schema() -> Any:
+    import pyarrow as pa
+
+    types = {"request": pa.int64(), "reason": pa.string(), "macs": pa.int64(), "bytes": pa.int64()}
+    return pa.schema([pa.field(name, kind, nullable=False) for name, kind in types.items()])
 
 
 def _sample_schema() -> Any:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from tcabench.records.answers import Trace
+from tcabench.records.answers import Trace, Work
 from tcabench.records.energy import Energy, Window
 from tcabench.records.power import Channel, PowerSample
 from tcabench.records.quality import Spoken
@@ -63,3 +63,5 @@ class RunRecord:
     aligned: tuple[PowerSample, ...] = ()  # the sound samples on the run's clock
     parity: Mapping[str, Any] = field(default_factory=dict)  # the comparison with a reference; empty: none was planned
     spoken: tuple[Spoken, Spoken] | None = None  # what reference and system said in it
+    work: tuple[Work, ...] = ()  # what the server says it did and was spared
+    work_sums: Mapping[str, Any] = field(default_factory=dict)  # of that in the window; empty: nothing was told

@@ -34,7 +34,7 @@ def render(
     """
     block = base64.b64encode(evidence).decode("ascii") if evidence is not None else ""
     embedded = 0 < len(block) <= MOST_EMBEDDED_CHARS
-    shown_result = {**result, "parity": record.parity.get("found")}  # a verifier derives these numbers too
+    shown_result = {**result, "parity": record.parity.get("found"), "work": record.work_sums}
     facts = Facts(record, shown_result, signer, standing, evidence_name, embedded)
     folder = template_folder()
     style = (folder / "style.css").read_text(encoding="utf-8")

@@ -14,6 +14,7 @@ from tcabench.units import NS_PER_S
 from tcabench.verify.grades import misgraded
 from tcabench.verify.parity import misjudged
 from tcabench.verify.recompute import Raw, phase_marks
+from tcabench.verify.work import misworked
 
 SLACK_NS = NS_PER_S  # marks and time-stamps are taken by different tasks
 TIMER_NS = 1_000_000  # a timer may ring that much early
@@ -44,6 +45,7 @@ def audit(raw: Raw, ledger: bytes, energy: Energy | None, parity: Mapping[str, A
         _audit("A-25", "graded answers", faults=misgraded(raw.traces, raw.quality)),
         _audit("A-26", "signs in the answers", faults=unsaid(raw)),
         _audit("A-27", "comparison with a reference", faults=_compared(raw, parity)),
+        _audit("A-28", "work done and spared", faults=misworked(raw.work, raw.traces)),
         _audit("A-24", "meters and their clocks", warnings=meters(raw, energy)),
     )
 

@@ -10,11 +10,24 @@ from tcabench.energy import integrate
 from tcabench.errors import NotMeasured, NotVerified
 from tcabench.evidence.canonical import read_canonical, read_json, read_lines
 from tcabench.evidence.document import judge_facts, result_document, without_window
-from tcabench.evidence.tables import read_channels, read_samples, read_traces
+from tcabench.evidence.tables import WORK_TABLE, read_channels, read_samples, read_traces, read_work
 from tcabench.metrics import compute, stat_rel
+from tcabench.metrics.work_in_window import work_in_window
 from tcabench.plan import parse_plan
 from tcabench.policy import Policy, judge, parse_policy
-from tcabench.records import Axis, Channel, Context, Energy, Judgement, PowerSample, Trace, Value, Window, WindowPlan
+from tcabench.records import (
+    Axis,
+    Channel,
+    Context,
+    Energy,
+    Judgement,
+    PowerSample,
+    Trace,
+    Value,
+    Window,
+    WindowPlan,
+    Work,
+)
 from tcabench.timeline import align, steady_window
 from tcabench.units import NS_PER_S
 from tcabench.verify.parity import Pair, found_in, read_parity
@@ -37,6 +50,7 @@ class Raw:
     sut: Mapping[str, Any]
     parity: Mapping[str, Any]
     spoken: Pair | None
+    work: tuple[Work, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +64,11 @@ class Derived:
     judgement: Judgement
     aligned: tuple[PowerSample, ...] = ()
     parity: Mapping[str, Any] | None = None  # what was found in the comparison with a reference, where there is one
+    work: Mapping[str, Any] | None = None  # sums of what the server says it did and was spared in the window
+
+    def on_page(self) -> dict[str, Any]:
+        """What a page shows numbers of beside those of the result."""
+        return {"parity": self.parity, "work": self.work}
 
 
 def read_raw(members: Mapping[str, bytes]) -> Raw:
@@ -67,6 +86,7 @@ def read_raw(members: Mapping[str, bytes]) -> Raw:
         sut=_object(members["sut.json"], "sut.json"),
         parity=parity,
         spoken=spoken,
+        work=read_work(members[WORK_TABLE]) if WORK_TABLE in members else (),
     )
 
 
@@ -94,9 +114,11 @@ def derive(
     complete: bool,
     sut: Mapping[str, Any] = NOTHING,
     parity: Mapping[str, Any] | None = None,
+    work: Sequence[Work] = (),
 ) -> Derived:
     """Window, energy, values and judgement from what was recorded; the same call for the run and for its verifier.
-    `sut`: the facts of the system; `parity`: what was found in the comparison with a reference (see `found_in`).
+    `sut`: the facts of the system; `parity`: what was found in the comparison with a reference (see `found_in`);
+    `work`: what the server told of its work.
 
     A run without a window has values that say why, and a judgement over them.
     """
@@ -115,7 +137,16 @@ def derive(
         values = compute(plan["metrics"], traces, energy, window)
         spread = stat_rel(traces, energy, window)
     facts = judge_facts(plan, channels, energy, window, complete, spread, sut, parity)
-    return Derived(window, energy, values, facts, judge(policy, values, facts), aligned, parity)
+    return Derived(
+        window,
+        energy,
+        values,
+        facts,
+        judge(policy, values, facts),
+        aligned,
+        parity,
+        work_in_window(work, traces, window),
+    )
 
 
 def _context(
@@ -146,7 +177,9 @@ def derive_from(raw: Raw) -> tuple[Derived, dict[str, Any]]:
     """What follows from the raw evidence, and the `result.json` that it should have."""
     complete = raw.result["complete"]
     found = found_in(raw.parity, raw.spoken, raw.traces, raw.plan["workload"]["temperature"])
-    derived = derive(raw.plan, raw.channels, raw.traces, raw.samples, raw.events, raw.policy, complete, raw.sut, found)
+    derived = derive(
+        raw.plan, raw.channels, raw.traces, raw.samples, raw.events, raw.policy, complete, raw.sut, found, raw.work
+    )
     document = result_document(
         raw.plan["run_id"],
         complete,

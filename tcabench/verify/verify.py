@@ -188,11 +188,12 @@ def _ended_wall_ns(raw: Raw) -> int | None:
 def _recompute(case: Case) -> Told:
     container = case.opened()
     raw = case.raw = case.raw or _usable("evidence", read_raw, container.members)
-    case.derived, expected = _usable("the numbers cannot be computed", derive_from, raw)
+    derived, expected = _usable("the numbers cannot be computed", derive_from, raw)
+    case.derived = derived
     case.differences += differences(raw.result, expected)
     case.differences += _usable("statement", _unlike_statement, container, raw, expected)
     case.data_faults += case.differences
-    wrong, shown = _page_numbers(container, expected | {"parity": case.derived.parity if case.derived else None})
+    wrong, shown = _page_numbers(container, expected | derived.on_page())
     (case.page_faults if case.page_faults else case.data_faults).extend(wrong)
     faults = case.differences + wrong
     if faults:

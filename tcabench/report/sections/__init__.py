@@ -24,6 +24,7 @@ SECTIONS = (
     "tcabench.report.sections.parity:SECTION",
     "tcabench.report.sections.graded:SECTION",
     "tcabench.report.sections.energy:SECTION",
+    "tcabench.report.sections.work:SECTION",
     "tcabench.report.sections.uncertainty:SECTION",
     "tcabench.report.sections.meters:SECTION",
     "tcabench.report.sections.facility:SECTION",
