@@ -101,16 +101,17 @@ def _rows(ran: Mapping[str, Ran], wanted: Load) -> Iterator[Measured]:
 
 def _qualities(workload: str, found: Mapping[str, Parity]) -> Iterator[Measured]:
     for name, parity in found.items():
-        at, agreed, like = f"{name} on {workload}", parity.agreement, parity.likeness
+        at, made = f"{name} on {workload}", parity.compared
+        agreed, like = made.agreement, made.likeness
         yield told(f"{at}: same answers", agreed.same / agreed.compared, f"share of {agreed.compared}")
         if like is not None:
             yield told(f"{at}: perplexity", 100 * like.perplexity_rel, "% more")
             yield told(f"{at}: KL", like.kl.mean, "nat/token, at least")
-        if parity.right is not None:
+        if made.right is not None:
             yield told(
                 f"{at}: right",
-                parity.right.candidate_right / parity.right.graded,
-                f"share of {parity.right.graded}; dense {parity.right.reference_right / parity.right.graded:.3f}",
+                made.right.candidate_right / made.right.graded,
+                f"share of {made.right.graded}; dense {made.right.reference_right / made.right.graded:.3f}",
             )
 
 
