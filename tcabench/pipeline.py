@@ -36,7 +36,7 @@ from tcabench.records import Arrivals, NotMetered, Outcome, Quantity, RunRecord,
 from tcabench.timeline import chips
 from tcabench.units import seconds
 from tcabench.verify.parity import Pair, found_in, read_parity
-from tcabench.verify.recompute import derive, phase_marks
+from tcabench.verify.recompute import Told, derive, phase_marks
 from tcabench.workload import expand
 
 LEAST_TAIL_S, MOST_TAIL_S = 1.0, 120.0
@@ -125,13 +125,11 @@ def conclude(folder: Path, tokenizer: Path | None, signer: Signer, complete: boo
         parse_policy(_document(kept, folder, "policy.yaml")),
     )
     events = kept.events if complete else closed(kept)
-    traces, quality = _quality(fold(kept.requests, last_ns(kept)), tokenizer, _sut(kept), plan)
-    document = plan.model_dump(mode="json")
+    document, sut, work = plan.model_dump(mode="json"), _sut(kept), fold_work(kept.requests)
+    traces, quality = _quality(fold(kept.requests, last_ns(kept)), tokenizer, sut, plan)
     parity, spoken = _parity(kept, plan, traces)
-    sut, work = _sut(kept), fold_work(kept.requests)
-    found = derive(
-        document, kept.channels, traces, kept.samples, events, policy, complete, sut, parity.get("found"), work
-    )
+    told = Told(sut, parity.get("found"), work)
+    found = derive(document, kept.channels, traces, kept.samples, events, policy, complete, told)
     record = RunRecord(
         run_id=plan.run_id, complete=complete, plan=document, sut=sut, channels=kept.channels,
         samples=kept.samples, traces=traces, window=found.window, energy=found.energy, values=found.values,

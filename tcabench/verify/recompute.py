@@ -1,9 +1,8 @@
 """Step 5: every number again, from the raw samples."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from types import MappingProxyType
 from typing import Any
 
 from tcabench.energy import integrate
@@ -32,8 +31,6 @@ from tcabench.timeline import align, steady_window
 from tcabench.units import NS_PER_S
 from tcabench.verify.parity import Pair, found_in, read_parity
 
-NOTHING: Mapping[str, Any] = MappingProxyType({})
-
 
 @dataclass(frozen=True, slots=True)
 class Raw:
@@ -51,6 +48,19 @@ class Raw:
     parity: Mapping[str, Any]
     spoken: Pair | None
     work: tuple[Work, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What is known of a run beside what was measured in it: the facts of the system, what was found in the comparison
+    with a reference (see `found_in`; None where there is none), what the server told of its work."""
+
+    sut: Mapping[str, Any] = field(default_factory=dict)
+    parity: Mapping[str, Any] | None = None
+    work: Sequence[Work] = ()
+
+
+NOTHING = Told()
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,13 +122,9 @@ def derive(
     events: Sequence[Mapping[str, Any]],
     policy: Policy,
     complete: bool,
-    sut: Mapping[str, Any] = NOTHING,
-    parity: Mapping[str, Any] | None = None,
-    work: Sequence[Work] = (),
+    told: Told = NOTHING,
 ) -> Derived:
     """Window, energy, values and judgement from what was recorded; the same call for the run and for its verifier.
-    `sut`: the facts of the system; `parity`: what was found in the comparison with a reference (see `found_in`);
-    `work`: what the server told of its work.
 
     A run without a window has values that say why, and a judgement over them.
     """
@@ -136,17 +142,9 @@ def derive(
         energy = integrate(channels, axis.samples, window, plan["boundary"], context)
         values = compute(plan["metrics"], traces, energy, window)
         spread = stat_rel(traces, energy, window)
-    facts = judge_facts(plan, channels, energy, window, complete, spread, sut, parity)
-    return Derived(
-        window,
-        energy,
-        values,
-        facts,
-        judge(policy, values, facts),
-        aligned,
-        parity,
-        work_in_window(work, traces, window),
-    )
+    facts = judge_facts(plan, channels, energy, window, complete, spread, told.sut, told.parity)
+    sums = work_in_window(told.work, traces, window)
+    return Derived(window, energy, values, facts, judge(policy, values, facts), aligned, told.parity, sums)
 
 
 def _context(
@@ -177,9 +175,8 @@ def derive_from(raw: Raw) -> tuple[Derived, dict[str, Any]]:
     """What follows from the raw evidence, and the `result.json` that it should have."""
     complete = raw.result["complete"]
     found = found_in(raw.parity, raw.spoken, raw.traces, raw.plan["workload"]["temperature"])
-    derived = derive(
-        raw.plan, raw.channels, raw.traces, raw.samples, raw.events, raw.policy, complete, raw.sut, found, raw.work
-    )
+    told = Told(raw.sut, found, raw.work)
+    derived = derive(raw.plan, raw.channels, raw.traces, raw.samples, raw.events, raw.policy, complete, told)
     document = result_document(
         raw.plan["run_id"],
         complete,
