@@ -119,7 +119,7 @@ def _asked(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="one small round: does it still run?")
     parser.add_argument("--rounds", type=int, help=f"how often all is measured in turn ({ROUNDS})")
-    parser.add_argument("--relu", type=Path, metavar="FOLDER", help="the ReLU-gated model, see relu.py")
+    parser.add_argument("--relu", type=Path, metavar="FOLDER", help="with relu/ and silu/, as relu.py makes it")
     parser.add_argument("--out", type=Path, default=RESULT, help=f"the JSON (results/{RESULT.name})")
     asked = parser.parse_args(arguments)
     asked.rounds = asked.rounds or (1 if asked.quick else ROUNDS)
