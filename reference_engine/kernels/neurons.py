@@ -19,8 +19,8 @@ def are_skipped(checkpoint: Checkpoint, config: EngineConfig) -> bool:
 
 
 def mlp_parts(checkpoint: Checkpoint, at: str) -> list[pack.Packed]:
-    """The MLP of the layer whose tensors begin with `at`: the gate in tiles, up (mlp, hidden), and down turned, which is
-    as large."""
+    """The MLP of the layer whose tensors begin with `at`: the gate in tiles, up (mlp, hidden), and down turned,
+    which is as large."""
     spec = checkpoint.spec
     up, down = (checkpoint.floats(f"{at}mlp.{name}_proj.weight").numpy() for name in ("up", "down"))
     by_neuron = [pack.Packed(pack.aligned(each), pack.F32, spec.mlp, spec.hidden) for each in (up, down.T)]

@@ -44,7 +44,10 @@ def spec_from_hf(folder: Path) -> ModelSpec:
 
 
 def spec_from_gguf(metadata: Mapping[str, Any], tied: bool, where: str) -> ModelSpec:
-    """The `ModelSpec` of a GGUF's metadata; it has no key for the gate's activation, which is SiLU. raises: ModelError (model-damaged, model-unsupported)."""
+    """The `ModelSpec` of a GGUF's metadata; it has no key for the gate's activation, which is SiLU.
+
+    raises: ModelError (model-damaged, model-unsupported).
+    """
     family = metadata.get("general.architecture")
     if family != "llama":
         raise ModelError(f"{where} is a {family!r} model; the engine does the Llama family only", "model-unsupported")
