@@ -6,29 +6,22 @@ in the order of the dense step, so the answers are the same bits. The zeros them
 Back, Mirzadeh et al., arXiv 2310.04564); SiLU has none.
 """
 
-from dataclasses import dataclass
-
 from reference_engine.config import EngineConfig, Kind, ModelSpec
-from reference_engine.sparse.pattern import Done, Work
-
-FLOAT_BYTES = 4
+from reference_engine.sparse.pattern import Done, Sizes, Work
 
 
-def of_neurons(spec: ModelSpec, done: Done) -> Work:
-    """What `done.left_neurons` did not multiply and `done.unread_neurons` did not read: of each neuron a row of the up
-    and a column of the down projection, `hidden` float32 weights both."""
-    weights = 2 * spec.hidden
-    return Work(float(weights * done.left_neurons), float(weights * FLOAT_BYTES * done.unread_neurons))
+def of_neurons(sizes: Sizes, done: Done) -> Work:
+    """The up and down weights that were not multiplied, and those that were not read."""
+    return Work(sizes.neuron.macs * done.left_neurons, sizes.neuron.bytes * done.unread_neurons)
 
 
-@dataclass(frozen=True, slots=True)
 class Zeros:
-    """See above. `Pattern`."""
+    """See above."""
 
-    lever: str = "zeros"
+    lever = "zeros"
     kind: Kind = "equivalent"
 
-    def pays(self, spec: ModelSpec, config: EngineConfig, packed: bool = False) -> str | None:
+    def why_dense(self, spec: ModelSpec, config: EngineConfig, packed: bool = False) -> str | None:
         """See `Pattern`; `packed` where the layers' weights are multiplied in 4 or 8 bits."""
         if not config.has("zeros"):
             return "it is switched off"
@@ -38,6 +31,6 @@ class Zeros:
             return "packed weights are multiplied a tile at a time, closed neurons among them; float32 weights are not"
         return None
 
-    def spared(self, spec: ModelSpec, config: EngineConfig, done: Done) -> Work:
-        """See `Pattern`. Under thresholds the left-out neurons are theirs, zeros among them."""
-        return Work() if self.pays(spec, config) or any(config.budget.gate) else of_neurons(spec, done)
+    def spared(self, sizes: Sizes, done: Done) -> Work:
+        """See `Pattern`. Under thresholds all that is left out is theirs, zeros among it."""
+        return Work() if any(sizes.config.budget.gate) else of_neurons(sizes, done)

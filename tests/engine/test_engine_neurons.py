@@ -22,8 +22,9 @@ from reference_engine.model.layers import Llama
 from reference_engine.model.load import Checkpoint
 from reference_engine.request import Request, Sampling
 from reference_engine.schedule.plan import Segment, StepPlan
-from reference_engine.sparse.pattern import Done, Pattern, Work
-from reference_engine.sparse.thresholds import GateThresholds
+from reference_engine.sparse.account import WorkAccount
+from reference_engine.sparse.gate_thresholds import GateThresholds
+from reference_engine.sparse.pattern import Work
 from reference_engine.sparse.zeros import Zeros
 from reference_engine.text import TextStream
 from tests.engine.test_engine_native import BOUND, SHAPE, logits_of, quantised, request, strays, tokens
@@ -115,7 +116,7 @@ def test_thresholds_are_masked_dense_arithmetic(checkpoint_of: Any, activation: 
 
 
 def test_rows_together_leave_less_unread_than_alone(checkpoint_of: Any) -> None:
-    """What several rows leave out is bounded by what each would, and a neuron that only some need is half multiplied."""
+    """What several rows leave out is bounded by what each would; a neuron that only some need is half multiplied."""
     checkpoint = checkpoint_of(**SHAPE, activation="relu")
     model = native(checkpoint)
     alone = [model.run(plan_of((1,), seed=i), []).seen for i in range(3)]
@@ -169,25 +170,26 @@ def test_thresholds_for_another_number_of_layers_are_refused(checkpoint_of: Any,
 def test_when_it_pays_and_what_it_spares(checkpoint_of: Any) -> None:
     spec: ModelSpec = checkpoint_of(**SHAPE).spec
     relu, cut = replace(spec, activation="relu"), EngineConfig(budget=Budget(gate=(0.1, 0.0)))
-    zeros, thresholds = Zeros(), GateThresholds()
-    patterns: list[Pattern] = [zeros, thresholds]
-    assert [(each.lever, each.kind) for each in patterns] == [
-        ("zeros", "equivalent"), ("gate-thresholds", "approximate")
-    ]  # fmt: skip
-    plain, done = EngineConfig(), Done(left_neurons=10, unread_neurons=4.5)
-    assert zeros.pays(relu, plain) is None
-    assert "never exactly zero" in str(zeros.pays(spec, plain))
+    plain, zeros, thresholds = EngineConfig(), Zeros(), GateThresholds()
+    assert zeros.why_dense(relu, plain) is None
+    assert "never exactly zero" in str(zeros.why_dense(spec, plain))
     for off in ("zeros", "fusion"):
-        assert zeros.pays(relu, EngineConfig(without=frozenset({off}))) == "it is switched off"
-    assert "packed" in str(zeros.pays(relu, plain, packed=True))
-    assert thresholds.pays(spec, cut) is None
-    assert "same cost" in str(thresholds.pays(spec, cut, packed=True))
-    assert "no threshold" in str(thresholds.pays(spec, plain))
-    expected = Work(2 * 64 * 10, 2 * 64 * 4 * 4.5)
-    assert zeros.spared(relu, plain, done) == thresholds.spared(spec, cut, done) == expected
-    for nothing in (
-        zeros.spared(spec, plain, done),
-        zeros.spared(relu, cut, done),
-        thresholds.spared(spec, plain, done),
-    ):
-        assert nothing == Work()
+        assert zeros.why_dense(relu, EngineConfig(without=frozenset({off}))) == "it is switched off"
+    assert "packed" in str(zeros.why_dense(relu, plain, packed=True))
+    assert thresholds.why_dense(spec, cut) is None
+    assert "same cost" in str(thresholds.why_dense(spec, cut, packed=True))
+    assert "no threshold" in str(thresholds.why_dense(spec, plain))
+
+
+@pytest.mark.parametrize("cut", [(), (0.3, 0.6)], ids=["zeros", "thresholds"])
+def test_what_was_left_out_is_accounted_for_once(checkpoint_of: Any, cut: tuple[float, ...]) -> None:
+    """A row alone: of each closed neuron neither the row of up nor the column of down, in float32, was touched."""
+    model = native(checkpoint_of(**SHAPE, activation="relu"), budget=Budget(gate=cut))
+    account, plan = WorkAccount(model.sizes), plan_of((1,))
+    seen = model.run(plan, []).seen
+    assert seen is not None
+    account.stepped(plan, seen)
+    found, weights = dict(account.of(plan.segments[0].request)), 2 * 64 * int(seen.left_neurons[0])
+    assert found.pop("done").macs > 0
+    assert found == {"gate-thresholds" if cut else "zeros": Work(weights, 4 * weights)}
+    assert 0 < int(seen.left_neurons[0]) < 2 * 96

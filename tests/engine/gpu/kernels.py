@@ -60,9 +60,8 @@ def test_packed_blocks_are_those_of_gguf() -> None:
 def test_gates_that_are_not_above_the_threshold_close(activation: str) -> None:
     x, matrix = draw(5, 96), packed(64, 96)
     open_ = project(x, matrix, gated=True, activation=activation)
-    found, expected = (
-        f(x, matrix, gated=True, activation=activation, threshold=0.7) for f in (project, oracle.project)
-    )
+    cut: dict[str, Any] = {"gated": True, "activation": activation, "threshold": 0.7}
+    found, expected = project(x, matrix, **cut), oracle.project(x, matrix, **cut)
     assert close(found, expected, EXACT)
     assert 0 < int((found != open_).sum()) < found.numel()
     assert set(found[found != open_].tolist()) == {0.0}

@@ -5,21 +5,18 @@ difference. `calibrate.py` chooses thresholds; what they cost in quality is to b
 arXiv 2404.08763, for the gate as what decides; TEAL, Liu et al., arXiv 2408.14690, for a threshold for each layer.
 """
 
-from dataclasses import dataclass
-
 from reference_engine.config import EngineConfig, Kind, ModelSpec
-from reference_engine.sparse.pattern import Done, Work
+from reference_engine.sparse.pattern import Done, Sizes, Work
 from reference_engine.sparse.zeros import of_neurons
 
 
-@dataclass(frozen=True, slots=True)
 class GateThresholds:
-    """See above. `Pattern`."""
+    """See above. Masked dense products, of packed weights, of torch and on a GPU, count nothing as left out."""
 
-    lever: str = "gate-thresholds"
+    lever = "gate-thresholds"
     kind: Kind = "approximate"
 
-    def pays(self, spec: ModelSpec, config: EngineConfig, packed: bool = False) -> str | None:
+    def why_dense(self, spec: ModelSpec, config: EngineConfig, packed: bool = False) -> str | None:
         """See `Pattern`; `packed` where the layers' weights are multiplied in 4 or 8 bits."""
         if not any(config.budget.gate):
             return "no threshold is above 0"
@@ -27,6 +24,6 @@ class GateThresholds:
             return "thresholds only mask the dense products of packed weights or torch: other answers at the same cost"
         return None
 
-    def spared(self, spec: ModelSpec, config: EngineConfig, done: Done) -> Work:
-        """See `Pattern`. Masked dense products count nothing as left out."""
-        return of_neurons(spec, done) if any(config.budget.gate) else Work()
+    def spared(self, sizes: Sizes, done: Done) -> Work:
+        """See `Pattern`."""
+        return of_neurons(sizes, done)
