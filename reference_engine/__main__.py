@@ -85,7 +85,7 @@ def _add_engine(serve: argparse.ArgumentParser) -> None:
     )
     serve.add_argument(
         "--gate-sparsity", type=float, metavar="SHARE",
-        help="leave out this share of the MLP's neurons, those of the smallest gates; changes the answers (default: none)",
+        help="leave out this share of the neurons, those with the smallest gates; changes answers (default: none)",
     )  # fmt: skip
     serve.add_argument("--sparsity-file", type=Path, metavar="FILE", help="its thresholds (shipped for `default`)")
     serve.add_argument("--threads", type=int, help="CPU threads (default: all cores)")

@@ -1,10 +1,10 @@
 """Thresholds for the gates of a model, learnt from its own answers; no data set is needed.
 
 Each layer's |activation(gate)| has a distribution, and cutting its smallest values makes an error in the output of the
-layer's block. Beginning with nothing left out, the layer whose error grows least is cut a step more, until the mean over
-the layers is the share asked for. Source: TEAL, Liu et al., arXiv 2408.14690, algorithm 1, which does this among the
-matrices of one block; here each block has one knob, and the blocks compete. The model's own text as what is learnt from:
-Williams et al., arXiv 2410.17170.
+layer's block. Beginning with nothing left out, the layer whose error grows least is cut a step more, until the mean
+over the layers is the share asked for. Source: TEAL, Liu et al., arXiv 2408.14690, algorithm 1, which does this among
+the matrices of one block; here each block has one knob, and the blocks compete. The model's own text as what is learnt
+from: Williams et al., arXiv 2410.17170.
 """
 
 import json
@@ -16,6 +16,7 @@ from pathlib import Path
 from random import Random
 
 import numpy as np
+import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
@@ -25,7 +26,9 @@ from reference_engine.errors import EngineError
 from reference_engine.model.activation import activated
 from reference_engine.model.chat import render_chat
 from reference_engine.model.layers import Layer, Llama
-from reference_engine.model.load import Checkpoint, load
+from reference_engine.model.load import Checkpoint, load, weights_sha256
+from reference_engine.model.opened import open_model
+from reference_engine.model.scores import Model
 from reference_engine.model.tokenizer import Tokenizer, load_tokenizer
 from reference_engine.request import Request, Sampling
 from reference_engine.schedule.plan import Segment, StepPlan
@@ -51,39 +54,12 @@ Texts = list[list[int]]
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """One layer, cut by 0, 1, … `DEEPEST` steps: `thresholds`, the share of neurons that each leaves out, and the squared
-    error of the block's output over its squared size."""
+    """One layer, cut by 0, 1, … `DEEPEST` steps: `thresholds`, the share of neurons that each leaves out, and the
+    squared error of the block's output over its squared size."""
 
     thresholds: tuple[float, ...]
     shares: tuple[float, ...]
     errors: tuple[float, ...]
-
-
-def calibrate(checkpoint: Checkpoint, tokenizer: Tokenizer, tokens: int, say: Progress) -> SparsityFile:
-    """Thresholds for every share of `SPARSITIES`, from `tokens` tokens. `say` hears how far it is.
-
-    The same on any run with the same torch on the same kind of processor. raises: EngineError (config) for so few tokens
-    that there is nothing to learn from or to measure with.
-    """
-    pages = -(-tokens // PAGE_TOK) + tokens // 2  # each text may leave the rest of a page empty
-    config = EngineConfig(kv_tok=pages * PAGE_TOK, step_tok=max(tokens, 256))
-    model = Recorder(checkpoint, config)
-    texts = own_texts(model, tokenizer, tokens, say)
-    held, learnt = texts[::HELD_OUT], [text for i, text in enumerate(texts) if i % HELD_OUT]
-    if not learnt:
-        raise EngineError(f"--tokens {tokens}: too few for more than one text", "config")
-    say(f"measuring the error of {DEEPEST} cuts of each of {model.spec.layers} layers")
-    curves = model.curves(learnt)
-    levels = []
-    for sparsity in SPARSITIES:
-        cuts = allocated([curve.errors for curve in curves], sparsity)
-        thresholds = tuple(curve.thresholds[cut] for curve, cut in zip(curves, cuts, strict=True))
-        expected = float(np.mean([curve.shares[cut] for curve, cut in zip(curves, cuts, strict=True)]))
-        levels.append(Level(sparsity, _short(expected), _short(model.closed(held, thresholds)), thresholds))
-        say(f"{sparsity:.0%} asked for: {levels[-1].measured:.1%} measured")
-    digest = sha256(json.dumps(texts).encode()).hexdigest()
-    learnt_from = Calibration(sum(map(len, texts)), SEED, digest)
-    return SparsityFile(checkpoint.sha256, model.spec.layers, learnt_from, tuple(levels))
 
 
 def calibrated_file(path: Path, out: Path, tokens: int) -> Path:
@@ -93,10 +69,35 @@ def calibrated_file(path: Path, out: Path, tokens: int) -> Path:
     """
     if not out.resolve().parent.is_dir():
         raise EngineError(f"{out} cannot be written: its folder is missing", "sparsity-file")
-    checkpoint = load(path)
-    tokenizer = load_tokenizer(path, checkpoint.sha256)
-    write(calibrate(checkpoint, tokenizer, tokens, lambda line: print(line, file=sys.stderr, flush=True)), out)
+    tokenizer = load_tokenizer(path, weights_sha256(path))
+    writer = open_model(path, EngineConfig(), torch.device("cpu"))
+    texts = own_texts(writer, tokenizer, tokens, _say)
+    del writer  # before the float32 weights are read
+    write(calibrate(load(path), texts, _say), out)
     return out
+
+
+def calibrate(checkpoint: Checkpoint, texts: Texts, say: Progress) -> SparsityFile:
+    """Thresholds for every share of `SPARSITIES`, from `texts`. `say` hears how far it is.
+
+    raises: EngineError (config) for fewer than two texts: there is nothing to learn from or to measure with.
+    """
+    held, learnt = texts[::HELD_OUT], [text for i, text in enumerate(texts) if i % HELD_OUT]
+    if not learnt:
+        raise EngineError("too few tokens for more than one text", "config")
+    pages = sum(-(-len(text) // PAGE_TOK) for text in learnt) + sum(-(-len(text) // PAGE_TOK) for text in held)
+    tokens = sum(map(len, texts))
+    model = Recorder(checkpoint, EngineConfig(kv_tok=pages * PAGE_TOK, step_tok=max(tokens, 256)))
+    say(f"measuring the error of {DEEPEST} cuts of each of {model.spec.layers} layers")
+    curves, levels = model.curves(learnt), list[Level]()
+    for sparsity in SPARSITIES:
+        cuts = allocated([curve.errors for curve in curves], sparsity)
+        thresholds = tuple(curve.thresholds[cut] for curve, cut in zip(curves, cuts, strict=True))
+        expected = float(np.mean([curve.shares[cut] for curve, cut in zip(curves, cuts, strict=True)]))
+        levels.append(Level(sparsity, _short(expected), _short(model.closed(held, thresholds)), thresholds))
+        say(f"{sparsity:.0%} asked for: {levels[-1].measured:.1%} measured")
+    learnt_from = Calibration(tokens, SEED, sha256(json.dumps(texts).encode()).hexdigest())
+    return SparsityFile(checkpoint.sha256, model.spec.layers, learnt_from, tuple(levels))
 
 
 def allocated(errors: Sequence[Sequence[float]], sparsity: float) -> list[int]:
@@ -113,13 +114,14 @@ def allocated(errors: Sequence[Sequence[float]], sparsity: float) -> list[int]:
     return cuts
 
 
-def own_texts(model: "Recorder", tokenizer: Tokenizer, tokens: int, say: Progress) -> Texts:
-    """Prompts and the model's sampled answers to them, token ids, `tokens` in all."""
-    draw, texts = Random(SEED), Texts()
+def own_texts(model: Model, tokenizer: Tokenizer, tokens: int, say: Progress) -> Texts:
+    """Prompts and the model's sampled answers to them, token ids, `tokens` in all. Drawn by a fixed seed: the same for
+    the same weights, but where rounding on another processor tips a draw."""
+    draw, texts, config = Random(SEED), Texts(), EngineConfig()
     while (left := tokens - sum(map(len, texts))) > 0:
         say(f"{tokens - left} of {tokens} tokens of the model's own")
-        prompts = [_prompt(tokenizer, draw) for _ in range(model.config.max_running)]
-        texts += [text[: model.spec.context_tok] for text in _answered(model, prompts, len(texts))]
+        prompts = [_prompt(tokenizer, draw) for _ in range(min(config.max_running, 1 + left // ANSWER_TOK))]
+        texts += _answered(Engine(model, config), prompts, len(texts))
     texts = [text[: max(0, tokens - sum(map(len, texts[:i])))] for i, text in enumerate(texts)]
     return [text for text in texts if text]
 
@@ -132,8 +134,7 @@ def _prompt(tokenizer: Tokenizer, draw: Random) -> list[int]:
     return tokenizer.encode(render_chat(tokenizer.chat_template, messages, tokenizer.special), add_special=False)
 
 
-def _answered(model: "Recorder", prompts: Texts, first: int) -> Texts:
-    engine = Engine(model, model.config)
+def _answered(engine: Engine, prompts: Texts, first: int) -> Texts:
     asked = [
         Request(str(i), len(ids), list(ids), Sampling(ANSWER_TOK, TEMPERATURE, seed=SEED + i), WholeText(lambda _: ""))
         for i, ids in enumerate(prompts, first)
@@ -150,7 +151,6 @@ class Recorder(Llama):
 
     def __init__(self, checkpoint: Checkpoint, config: EngineConfig) -> None:
         super().__init__(checkpoint, config)
-        self.config = config
         self._found: list[Curve] | None = None
         self._closed, self._gates = 0, 0
 
@@ -201,6 +201,10 @@ def _curve(size: Tensor, inner: Tensor, down: Tensor, block: Tensor) -> Curve:
         lost = linear(inner.masked_fill(~left_out, 0.0), down)
         errors.append(float(lost.double().square().sum()) / whole)
     return Curve(thresholds, tuple(shares), tuple(errors))
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def _short(number: float) -> float:

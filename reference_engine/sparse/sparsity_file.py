@@ -1,9 +1,9 @@
 """Thresholds for the gates of one model, as `calibrate` writes them and `serve --gate-sparsity` reads them.
 
-JSON: `format` names this layout and its version; `weights_sha256` the weights that it is for; `calibration` what it was
-learnt from (tokens, seed, sha256 of the token ids); `levels` hold, for each share of neurons to be left out, a threshold
-for each layer, the share that was expected from the texts it was learnt from, and the share that was measured on others
-with all layers cut at once. `sha256` is the digest of all that.
+JSON: `format` names this layout and its version; `weights_sha256` the weights that it is for; `calibration` what it
+was learnt from (tokens, seed, sha256 of the token ids); `levels` hold, for each share of neurons to be left out, a
+threshold for each layer, the share that was expected from the texts it was learnt from, and the share that was measured
+on others with all layers cut at once. `sha256` is the digest of all that.
 """
 
 import json
@@ -34,8 +34,8 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """`sparsity`: the share of neurons asked for; `thresholds` (layers,) leave out `expected` on the texts learnt from and
-    `measured` on others."""
+    """`sparsity`: the share of neurons asked for; `thresholds` (layers,) leave out `expected` on the texts learnt from
+    and `measured` on others."""
 
     sparsity: float
     expected: float

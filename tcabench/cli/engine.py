@@ -37,8 +37,8 @@ def export_model(model: Path | None, folder: Path) -> Path:
 
 
 def calibrate_gates(model: Path | None, out: Path, tokens: int) -> Path:
-    """Gate thresholds for `model` (the default one if None), learnt from `tokens` tokens of its own and written to `out`;
-    stderr tells how far it is. raises: UsageError."""
+    """`out`, with gate thresholds for `model` (the default one if None) learnt from `tokens` tokens of its own; stderr
+    tells how far it is. raises: UsageError."""
     from reference_engine.errors import EngineError
     from reference_engine.sparse.calibrate import calibrated_file
 
