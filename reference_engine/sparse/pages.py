@@ -1,0 +1,57 @@
+"""A budget of pages: rows before a choice attend to those whose keys seem to weigh most for their queries.
+
+Source: Tang et al., "Quest: Query-Aware Sparsity for Efficient Long-Context LLM Inference", arXiv 2406.10774. It changes
+answers. The native kernels are `kernels/cpu/pages.h` and `pick.h`; `picked` is the same by torch operations.
+"""
+
+import torch
+from torch import Tensor
+
+from reference_engine.config import EngineConfig, Kind, ModelSpec
+from reference_engine.sparse.pattern import Done, Work
+
+SCORED = 2 / 16  # of a page's keys: two vectors are read where there are sixteen
+
+
+def picked(queries: Tensor, keys: Tensor, positions: Tensor, page_tok: int, most: int) -> Tensor:
+    """(batch, kv_heads, n, pages) bool: the `most` pages that each row of `queries` (batch, n, heads, head_dim) at
+    `positions` (batch, n) attends to, among the pages of `keys` (batch, kv_heads, pages * page_tok, head_dim).
+
+    Always the first page, the row's own and the one before; of equal scores the first page.
+    """
+    size, kv_heads, tokens, head_dim = keys.shape
+    in_pages = keys.view(size, kv_heads, tokens // page_tok, page_tok, head_dim)
+    low, high = in_pages.amin(3), in_pages.amax(3)
+    q = queries.view(size, queries.shape[1], kv_heads, -1, head_dim)
+    scores = torch.einsum("bnkhd,bkpd->bknhp", q, (low + high) / 2)
+    scores = (scores + torch.einsum("bnkhd,bkpd->bknhp", q.abs(), (high - low) / 2)).amax(3)
+    page, own = torch.arange(tokens // page_tok), (positions // page_tok)[:, None, :, None]
+    scores = scores.masked_fill((page == 0) | (page == own) | (page == own - 1), torch.inf)
+    best = scores.masked_fill(page > own, -torch.inf).sort(descending=True, stable=True).indices[..., :most]
+    return torch.zeros_like(scores, dtype=torch.bool).scatter_(3, best, True)
+
+
+class PageBudget:
+    """The `Pattern` (see `pattern.py`)."""
+
+    lever = "page-budget"
+    kind: Kind = "approximate"
+
+    def pays(self, spec: ModelSpec, config: EngineConfig) -> str | None:
+        """Never where no text can be longer than the budget."""
+        longest = -(-min(spec.context_tok, config.pages * config.page_tok) // config.page_tok)
+        if not config.budget.pages:
+            return "there is no page budget"
+        if config.budget.pages >= longest:
+            return f"no text is longer than {config.budget.pages} pages"
+        if config.budget.dense_layers >= spec.layers:
+            return "all layers attend to all pages"
+        return None
+
+    def spared(self, spec: ModelSpec, config: EngineConfig, done: Done) -> Work:
+        """Scores and sums over pages not attended to, less the scores of pages: 2 multiply-adds for each number of a
+        page's keys and values and query head, in float32."""
+        shared, page = spec.heads // spec.kv_heads, config.page_tok * spec.head_dim
+        if self.pays(spec, config) is not None:
+            return Work()
+        return Work(2.0 * page * shared * done.left_pages, 2.0 * page * 4 * done.unread_pages)
