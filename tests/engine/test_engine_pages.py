@@ -60,7 +60,7 @@ def test_the_native_step_picks_what_torch_picks(packed_of: Any, shape: dict[str,
         wanted = logits_of(torch_of(checkpoint), ids, PAGES)
         assert distance(logits_of(model_of(checkpoint, kind), ids, PAGES, 64), wanted) < 20 * BOUND
         everything = logits_of(torch_of(checkpoint, Budget()), ids, PAGES)
-        assert distance(everything, wanted) > 1000 * BOUND  # or the comparison above would prove nothing
+        assert distance(everything, wanted) > 100 * BOUND  # or the comparison above would prove nothing
 
 
 def test_a_few_rows_before_a_choice_pick_each_for_itself(packed_of: Any) -> None:
@@ -165,13 +165,15 @@ def test_of_equal_scores_the_first_pages_are_taken() -> None:
 
 
 def test_the_pages_with_the_largest_scores_are_taken() -> None:
-    """Page 4 for one head, page 6 for the other that shares its keys, and a page after the row for none."""
+    """Page 4 for one head, page 6 for the other that shares its keys, however loud the first is; a page after the row
+    for none."""
     keys = torch.zeros(1, 1, 12 * 16, 8)
     keys[0, 0, 4 * 16 + 5, 0] = 3.0
-    keys[0, 0, 6 * 16 + 1, 1] = -2.0
+    keys[0, 0, 5 * 16, 0] = 2.0
+    keys[0, 0, 6 * 16 + 1, 1] = -1.0
     keys[0, 0, 11 * 16, 0] = 9.0
     queries = torch.zeros(1, 1, 2, 8)
-    queries[0, 0, 0, 0], queries[0, 0, 1, 1] = 1.0, -1.0
+    queries[0, 0, 0, 0], queries[0, 0, 1, 1] = 9.0, -9.0
     kept = picked(queries, keys, torch.tensor([[10 * 16 + 1]]), 16, 5)
     assert kept[0, 0, 0].nonzero()[:, 0].tolist() == [0, 4, 6, 9, 10]
 

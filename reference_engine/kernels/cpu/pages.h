@@ -1,8 +1,10 @@
-// Which pages a row attends to when it may attend to a few only: those whose keys seem to weigh most for its queries.
+// Which pages a row attends to when it may attend to a few only: those that seem to weigh most for its queries.
 //
-// Of the 16 keys of a full page two vectors are kept, the middle and the half width of each component's range. For a
-// query q, sum(q * middle + |q| * half) is the largest score that a key within that range can have; a page counts for
-// the heads that share its keys by the highest of theirs. That reads a sixteenth of what attention to the page reads.
+// Of the 16 keys of a full page two vectors are kept, the middle of each component's range and a quarter of its width.
+// sum(q * middle + |q| * quarter) is taken for the page's score: half way from the middle to the bound of Quest, which
+// no key within the range exceeds and few come near (benchmarks/sparsity_pages.py compares them). Each head's scores
+// become shares of its attention, as if they were exact, and a page counts for the heads that share its keys by the sum
+// of theirs. That reads a sixteenth of what attention to all pages reads.
 // Source: Tang et al., "Quest: Query-Aware Sparsity for Efficient Long-Context LLM Inference", arXiv 2406.10774.
 #pragma once
 #include <atomic>
@@ -37,7 +39,7 @@ struct PageBudget {
   const int32_t* list(int pick, int kv, int kv_heads) const { return &lists[((size_t)pick * kv_heads + kv) * most]; }
 };
 
-// The range of 16 keys (16, dim): its middles, then its half widths.
+// The range of 16 keys (16, dim): its middles, then a quarter of its widths.
 static void range_of(const float* keys, int dim, float* to) {
   for (int d = 0; d < dim; d += LANES) {
     Floats low = load(keys + d), high = low;
@@ -46,38 +48,58 @@ static void range_of(const float* keys, int dim, float* to) {
       low = k < low ? k : low, high = larger(high, k);
     }
     store(to + d, (low + high) * 0.5f);
-    store(to + dim + d, (high - low) * 0.5f);
+    store(to + dim + d, (high - low) * 0.25f);
   }
 }
 
-// scores[p] of the pages [first, last) of `table`, for `heads` queries (heads, dim); writes up to the next multiple of 16.
+// Scores (heads, width) of the pages [first, last) of `table` for `heads` queries (heads, dim), already scaled; writes up
+// to the next multiple of 16.
 static void score_pages(const float* q, int heads, int dim, const int32_t* table, int first, int last,
-                        const float* ranges, float* scores) {
+                        const float* ranges, float* scores, size_t width) {
   for (int p = first; p < last; p += LANES) {
     const float* range[LANES];
     for (int i = 0; i < LANES; i++) {
       range[i] = ranges + (size_t)table[p + i < last ? p + i : last - 1] * 2 * dim;
       if (p + LANES + i < last) fetch(ranges + (size_t)table[p + LANES + i] * 2 * dim, 2 * dim);
     }
-    Floats best = all(-INFINITY);
     for (int h = 0; h < heads; h++) {
       alignas(64) float part[LANES * LANES], turned[LANES * LANES];
       for (int i = 0; i < LANES; i++) {
-        Floats middle = Floats{}, half = Floats{};
+        Floats middle = Floats{}, width_ = Floats{};
         for (int d = 0; d < dim; d += LANES) {
           Floats x = load(q + h * dim + d);
-          middle += x * load(range[i] + d), half += absolute(x) * load(range[i] + dim + d);
+          middle += x * load(range[i] + d), width_ += absolute(x) * load(range[i] + dim + d);
         }
-        store(part + i * LANES, middle + half);
+        store(part + i * LANES, middle + width_);
       }
       turn16(part, LANES, turned);
       Floats total[4];
       for (int i = 0; i < 4; i++)
         total[i] = (load(turned + i * LANES) + load(turned + (i + 4) * LANES)) +
                    (load(turned + (i + 8) * LANES) + load(turned + (i + 12) * LANES));
-      best = larger(best, (total[0] + total[1]) + (total[2] + total[3]));
+      store(scores + h * width + p, (total[0] + total[1]) + (total[2] + total[3]));
     }
-    store(scores + p, best);
+  }
+}
+
+// The first row of scores (heads, width) becomes the sum over heads of softmax(scores) over the pages 0 .. n-2: the
+// last page is not full, and what is kept of its range is not its own.
+static void share_out(float* scores, int heads, int n, size_t width) {
+  const int vectors = (n + LANES - 1) / LANES;
+  for (int h = 0; h < heads; h++) {
+    float* row = scores + h * width;
+    for (int p = n - 1; p < vectors * LANES; p++) row[p] = -1e30f;
+    Floats most = load(row), whole_weight = Floats{};
+    for (int v = 1; v < vectors; v++) most = larger(most, load(row + v * LANES));
+    most = all(largest(most));
+    for (int v = 0; v < vectors; v++) {
+      Floats weight = exponential(load(row + v * LANES) - most);
+      store(row + v * LANES, weight);
+      whole_weight += weight;
+    }
+    const Floats scale = all(1.0f / sum(whole_weight));
+    for (int v = 0; v < vectors; v++)
+      store(scores + v * LANES, load(row + v * LANES) * scale + (h ? load(scores + v * LANES) : Floats{}));
   }
 }
 

@@ -9,9 +9,9 @@ static void prepare_picks(Model& m, const Plan& plan) {
   b.of.assign(plan.rows, -1);
   for (int j = 0; b.most && j < plan.rows; j++)
     if (plan.may_pick[j] && plan.positions[j] / PAGE + 1 > b.most) b.of[j] = (int)b.rows.size(), b.rows.push_back(j);
-  const size_t groups = b.rows.size() * m.shape.kv_heads;
+  const size_t groups = b.rows.size() * m.shape.kv_heads, shared = m.shape.heads / m.shape.kv_heads;
   b.width = (size_t)(plan.width + LANES - 1) / LANES * LANES;
-  if (b.scores.size() < groups * b.width) b.scores.resize(groups * b.width);
+  if (b.scores.size() < groups * shared * b.width) b.scores.resize(groups * shared * b.width);
   if (b.lists.size() < groups * b.most) b.lists.resize(groups * b.most);
   if (b.scored.size() < groups) b.scored = std::vector<std::atomic<int>>(groups);
   const int layers = std::max(0, m.shape.layers - b.dense_layers);
@@ -52,13 +52,14 @@ static void pick_pages(Model& m, const Plan& plan, const Layer& layer) {
     const int group = task / tasks, kv = group % s.kv_heads, row = b.rows[group / s.kv_heads];
     const int n = plan.positions[row] / PAGE + 1, first = task % tasks * together, last = std::min(n, first + together);
     const int32_t* table = plan.tables + (size_t)plan.row_segment[row] * plan.width;
-    float* scores = &b.scores[group * b.width];
+    float* scores = &b.scores[(size_t)group * shared * b.width];
     if (first >= n) return;
     score_pages(m.queries + ((size_t)row * s.heads + kv * shared) * s.head_dim, shared, s.head_dim, table, first, last,
-                ranges + (size_t)kv * s.pages * 2 * s.head_dim, scores);
+                ranges + (size_t)kv * s.pages * 2 * s.head_dim, scores, b.width);
     if (b.scored[group].fetch_add(1, std::memory_order_acq_rel) + 1 < (n + together - 1) / together) return;
     b.scored[group].store(0, std::memory_order_relaxed);  // whoever scores the last pages picks
     int32_t* list = &b.lists[(size_t)group * b.most];
+    share_out(scores, shared, n, b.width);
     best_pages(scores, n, b.most, list);
     for (int i = 0; i < b.most; i++) list[i] = table[list[i]];
   });
