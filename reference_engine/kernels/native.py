@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from reference_engine.config import EngineConfig, ModelSpec
+from reference_engine.config import Budget, EngineConfig, ModelSpec
 from reference_engine.errors import EngineError
 from reference_engine.kernels import build, pack
 from reference_engine.model.load import Checkpoint
@@ -66,9 +66,8 @@ class NativeModel:
         self._model = ctypes.c_void_p(self._lib.engine_new(ctypes.byref(self._shape())))
         self._greedy, self._width = np.empty(config.step_tok, np.int32), 1
         self._load(checkpoint, config.has("packing"))
-        budget = config.budget
-        if budget.pages and not self._lib.engine_budget(self._model, budget.pages, budget.dense_layers):
-            raise EngineError("the ranges of the cache's keys do not fit the memory", "config")
+        if config.budget.pages:
+            self.limit(config.budget)
 
     def __del__(self) -> None:
         if getattr(self, "_model", None):
@@ -96,6 +95,15 @@ class NativeModel:
         seen = Seen(**left, unread_neurons=int(unread[0]), unread_pages=int(unread[1]),
                     head_rows=None if head_rows < 0 else head_rows)  # fmt: skip
         return Scores(greedy, torch.from_numpy(logits), seen)
+
+    def limit(self, budget: Budget) -> None:
+        """Attend to `budget.pages` pages from the next step on. A model that was made without a budget keeps nothing to
+        choose pages by, and one that had dense layers keeps nothing for those.
+
+        raises: EngineError when there is no memory for it.
+        """
+        if not self._lib.engine_budget(self._model, budget.pages, budget.dense_layers):
+            raise EngineError("the ranges of the cache's keys do not fit the memory", "config")
 
     def _shape(self) -> _Shape:
         spec, config = self.spec, self._config

@@ -16,8 +16,8 @@
 constexpr int ALWAYS = 3;  // pages attended to whatever they score: the first, the row's own and the one before
 constexpr int SCORED_TOGETHER = 64;  // pages of one task
 
-// What a model keeps for it. `ranges`: of each layer (kv head, page, 2, dim), null where rows attend to all pages.
-// Of the step at hand: `of` says which pick a row is, or -1; `lists` holds (pick, kv head, most) page ids.
+// What a model keeps for it. `most`: pages that a row attends to, 0 for all. `ranges`: of each layer (kv head, page, 2,
+// dim), kept up from the first budget on whether there is one in a step or not; null where rows attend to all pages. Of the step at hand: `of` says which pick a row is, or -1; `lists` holds (pick, kv head, most) page ids.
 struct PageBudget {
   int most = 0, dense_layers = 0;
   std::vector<float*> ranges;
@@ -29,11 +29,10 @@ struct PageBudget {
 
   ~PageBudget() { for (float* each : ranges) free(each); }
   // False when the memory cannot be had. It is zeroed by the system when it is first touched.
-  bool allot(int layers, int kv_heads, int pages, int dim, int most_pages, int dense) {
-    most = most_pages, dense_layers = dense;
+  bool allot(int layers, size_t floats, int dense_layers) {
     ranges.resize(layers, nullptr);
-    for (int l = dense; l < layers; l++)
-      if (!(ranges[l] = (float*)calloc((size_t)kv_heads * pages * 2 * dim, sizeof(float)))) return false;
+    for (int l = dense_layers; l < layers; l++)
+      if (!ranges[l] && !(ranges[l] = (float*)calloc(floats, sizeof(float)))) return false;
     return true;
   }
   const int32_t* list(int pick, int kv, int kv_heads) const { return &lists[((size_t)pick * kv_heads + kv) * most]; }

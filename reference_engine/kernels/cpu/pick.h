@@ -2,6 +2,10 @@
 #pragma once
 #include "model.h"
 
+INLINE float* ranges_of(const Model& m, const Layer& layer) {
+  return m.budget.ranges.empty() ? nullptr : m.budget.ranges[&layer - m.layers.data()];
+}
+
 // Which rows of the step pick: those before a choice that have more pages before them than the budget allows.
 static void prepare_picks(Model& m, const Plan& plan) {
   PageBudget& b = m.budget;
@@ -21,7 +25,7 @@ static void prepare_picks(Model& m, const Plan& plan) {
 // Keep the ranges of the pages whose last key this step writes. All keys of `kv` are written by now: a page that is
 // written again, after a wrong guess or for another request, gets its last key again before a later row looks at it.
 static void keep_ranges(Model& m, const Plan& plan, const Layer& layer, int kv) {
-  float* ranges = m.budget.most ? m.budget.ranges[&layer - m.layers.data()] : nullptr;
+  float* ranges = ranges_of(m, layer);
   const Shape& s = m.shape;
   for (int j = 0; ranges && j < plan.rows; j++) {
     if (plan.positions[j] % PAGE != PAGE - 1) continue;
@@ -32,7 +36,7 @@ static void keep_ranges(Model& m, const Plan& plan, const Layer& layer, int kv) 
 }
 
 static void copy_ranges(Model& m, int from, int to, int layer) {
-  float* ranges = m.budget.most ? m.budget.ranges[layer] : nullptr;
+  float* ranges = ranges_of(m, m.layers[layer]);
   const size_t page = 2 * m.shape.head_dim;
   for (int kv = 0; ranges && kv < m.shape.kv_heads; kv++) {
     float* of_head = ranges + (size_t)kv * m.shape.pages * page;
@@ -47,7 +51,7 @@ static void pick_pages(Model& m, const Plan& plan, const Layer& layer) {
   const int shared = s.heads / s.kv_heads, groups = (int)b.rows.size() * s.kv_heads;
   const int together = groups >= 4 * m.crew.size() ? (int)b.width : SCORED_TOGETHER;
   const int tasks = ((int)b.width + together - 1) / together;
-  const float* ranges = b.ranges[&layer - m.layers.data()];
+  const float* ranges = ranges_of(m, layer);
   m.crew.each(groups * tasks, 1, [&](int task) {
     const int group = task / tasks, kv = group % s.kv_heads, row = b.rows[group / s.kv_heads];
     const int n = plan.positions[row] / PAGE + 1, first = task % tasks * together, last = std::min(n, first + together);

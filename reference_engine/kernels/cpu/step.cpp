@@ -254,7 +254,7 @@ static void step(Model& m, const Plan& plan) {
       const Rows& in = norm(m, plan.rows, layer.attention_norm, worker);
       m.crew.each(heads, grain(m, heads, plan.rows), [&](int head) { project_head(m, plan, layer, in, head); },
                   coming(layer.out, 2));
-      if (is_picking && m.budget.ranges[&layer - m.layers.data()]) {
+      if (is_picking && &layer - m.layers.data() >= m.budget.dense_layers) {
         pick_pages(m, plan, layer);
         if (worker == 0) for (const Block& b : blocks) plan.unread[1] += unfetched(m, plan, b.segment, b.first, b.rows);
         attention(m, plan, layer, few, is_few_split);
@@ -301,10 +301,12 @@ void engine_ends(Model* m, const uint8_t* embedding, int embedding_form, const u
   m->norm = norm, m->cosines = cosines, m->sines = sines;
   m->allot();
 }
-// Rows that may pick attend to `most` pages at most, but for the first `dense_layers`. 0 when there is no memory for it.
+// From the next step on, rows that may pick attend to `most` pages at most, but for the first `dense_layers`. The first
+// call comes before any step, and no later one has fewer dense layers. 0 when there is no memory for it.
 int engine_budget(Model* m, int most, int dense_layers) {
   const Shape& s = m->shape;
-  return m->budget.allot(s.layers, s.kv_heads, s.pages, s.head_dim, most, dense_layers);
+  m->budget.most = most, m->budget.dense_layers = dense_layers;
+  return m->budget.allot(s.layers, (size_t)s.kv_heads * s.pages * 2 * s.head_dim, dense_layers);
 }
 void engine_step(Model* m, const Plan* plan) { step(*m, *plan); }
 }
