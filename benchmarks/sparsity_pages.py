@@ -82,9 +82,13 @@ class Bench:
         self.model = NativeModel(load(checkpoint, keep_blocks=True), spare, kinds_here()[0], threads)
         self.engine = Engine(self.model, room)
 
-    def ended(self, name: str, prompt: Sequence[int], given: Sequence[int], new_tok: int, budget: Budget) -> list[Delta]:
+    def ended(
+        self, name: str, prompt: Sequence[int], given: Sequence[int], new_tok: int, budget: Budget
+    ) -> list[Delta]:
         """What follows `prompt`: `given`, or greedy tokens where there is none."""
-        asked = Request(name, len(prompt), list(prompt), Sampling(new_tok, logprobs=TOP, ignore_eos=True), WholeText(str))
+        asked = Request(
+            name, len(prompt), list(prompt), Sampling(new_tok, logprobs=TOP, ignore_eos=True), WholeText(str)
+        )
         asked.given = (*prompt, *given) if given else ()
         self.model.limit(budget)
         self.engine.submit(asked)
@@ -148,7 +152,12 @@ def step_times(model: NativeModel, ids: Sequence[int], steps: int) -> tuple[list
 
 
 def speed(
-    model: NativeModel, ids: Sequence[int], contexts: Sequence[int], budgets: Sequence[int], rounds: int, steps: int = 10
+    model: NativeModel,
+    ids: Sequence[int],
+    contexts: Sequence[int],
+    budgets: Sequence[int],
+    rounds: int,
+    steps: int = 10,
 ) -> dict[tuple[int, int], list[tuple[float, float]]]:
     """By context and budget in tokens (0: dense), for each round the median ms of a step and of its CPU time. The
     variants take turns. A context of 64 tokens stands for a step with no attention to speak of."""

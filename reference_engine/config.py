@@ -81,7 +81,9 @@ class Budget:
             if getattr(self, name) < 0:
                 raise EngineError(f"{name} is {getattr(self, name)}; it must be at least 0", "config")
         if 0 < self.pages < LEAST_PAGES:
-            raise EngineError(f"a page budget of {self.pages}; it must be at least {LEAST_PAGES}, or 0 for all", "config")
+            raise EngineError(
+                f"a page budget of {self.pages}; it must be at least {LEAST_PAGES}, or 0 for all", "config"
+            )
 
     @property
     def levers(self) -> tuple[str, ...]:

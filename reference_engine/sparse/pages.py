@@ -1,7 +1,8 @@
 """A budget of pages: rows before a choice attend to those whose keys seem to weigh most for their queries.
 
 Source: Tang et al., "Quest: Query-Aware Sparsity for Efficient Long-Context LLM Inference", arXiv 2406.10774, with
-another score (see `kernels/cpu/pages.h`). It changes answers. The native kernels are `kernels/cpu/pages.h` and `pick.h`; `picked` is the same by torch operations.
+another score (see `kernels/cpu/pages.h`). It changes answers. The native kernels are `kernels/cpu/pages.h` and
+`pick.h`; `picked` is the same by torch operations.
 """
 
 import torch

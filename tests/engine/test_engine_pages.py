@@ -1,8 +1,12 @@
 """A page budget: the native step picks the pages that torch picks, the same bits in any company; a budget that is never
 reached changes nothing, and what is counted is what was left out."""
 
+import json
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
+from http.client import HTTPConnection
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,12 +16,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from reference_engine.__main__ import main
 from reference_engine.config import Budget, EngineConfig
 from reference_engine.engine import Engine
 from reference_engine.errors import EngineError
 from reference_engine.kernels.native import NativeModel
+from reference_engine.model.export import export
 from reference_engine.model.layers import Llama
 from reference_engine.model.load import Checkpoint
+from reference_engine.model.opened import open_model
 from reference_engine.request import Request, Sampling
 from reference_engine.schedule.plan import Segment, StepPlan
 from reference_engine.sparse.pages import PageBudget, picked
@@ -33,6 +40,13 @@ PAGES = list(range(30, 60))
 @pytest.fixture(scope="module")
 def packed_of(checkpoint_of: Callable[..., Checkpoint]) -> Callable[..., Checkpoint]:
     return lambda **changes: quantised(checkpoint_of(**(SHAPE | {"layers": 3} | changes)))
+
+
+@pytest.fixture(scope="module")
+def tiny_native(checkpoint_of: Any, tiny_tokenizer: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of three layers that the native step does."""
+    made = checkpoint_of(**(SHAPE | {"layers": 3, "vocab": 257, "eos_ids": (2,)}))
+    return export(made, tiny_tokenizer, tmp_path_factory.mktemp("native") / "tiny")
 
 
 def model_of(checkpoint: Checkpoint, kind: str = KINDS[0], threads: int = 2, budget: Budget = BUDGET) -> NativeModel:
@@ -180,7 +194,9 @@ def test_the_pages_with_the_largest_scores_are_taken() -> None:
 
 def answers(model: Any, limits: EngineConfig, prompts: list[list[int]], drafts: bool = True) -> list[list[int]]:
     engine = Engine(model, limits if drafts else replace(limits, draft_tok=0))
-    asked = [Request(str(i), len(ids), list(ids), Sampling(40), TextStream(lambda _: "")) for i, ids in enumerate(prompts)]
+    asked = [
+        Request(str(i), len(ids), list(ids), Sampling(40), TextStream(lambda _: "")) for i, ids in enumerate(prompts)
+    ]
     for one in asked:
         engine.submit(one)
     while engine.busy:
@@ -201,7 +217,9 @@ def test_answers_do_not_depend_on_company_chunks_or_preemption(packed_of: Any) -
     tight = EngineConfig(kv_tok=416, budget=BUDGET, max_running=4, step_tok=37)
     model = NativeModel(checkpoint, tight, KINDS[0], 2)
     engine = Engine(model, tight)
-    asked = [Request(str(i), len(ids), list(ids), Sampling(40), TextStream(lambda _: "")) for i, ids in enumerate(prompts)]
+    asked = [
+        Request(str(i), len(ids), list(ids), Sampling(40), TextStream(lambda _: "")) for i, ids in enumerate(prompts)
+    ]
     for one in asked:
         engine.submit(one)
     while engine.busy:
@@ -260,3 +278,32 @@ def test_the_levers_say_that_it_is_approximate() -> None:
     assert EngineConfig(budget=BUDGET).levers["page-budget"] == "approximate"
     assert "page-budget" not in EngineConfig().levers
     assert np.all([kind == "equivalent" for kind in EngineConfig().levers.values()])
+
+
+@pytest.mark.parametrize("tokens", ["100", "-16", "48"])
+def test_the_command_line_takes_whole_pages(tokens: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["serve", "--page-budget", tokens]) == 2
+    said = capsys.readouterr().err
+    assert (
+        said
+        == f"error[config]: a page budget of {tokens} tokens; it must be a multiple of 16 from 64 up, or 0 for all\n"
+    )
+
+
+def test_a_server_attends_to_what_it_was_told(serve: Any, tiny_native: Path) -> None:
+    """The same question, of some 300 tokens, to a server with a budget and to one without."""
+    told = []
+    for options in ([], ["--page-budget", "64"], ["--page-budget", "64"]):
+        with (
+            serve(tiny_native, *options) as served,
+            closing(HTTPConnection(served.url.removeprefix("http://"))) as line,
+        ):
+            body = {"model": "tiny", "prompt": "abc " * 80, "max_tokens": 2, "logprobs": 1, "temperature": 0}
+            line.request("POST", "/v1/completions", json.dumps(body), {"content-type": "application/json"})
+            told.append(json.loads(line.getresponse().read())["choices"][0]["logprobs"]["token_logprobs"])
+    assert told[1] == told[2] != told[0]
+
+
+def test_a_gpu_attends_to_all_pages_and_says_so(tiny_folder: Path) -> None:
+    with pytest.raises(EngineError, match="on a GPU all pages"):
+        open_model(tiny_folder, EngineConfig(budget=BUDGET), torch.device("cuda"))
