@@ -13,6 +13,7 @@ from reference_engine.request import Delta, Finish, Request, TokenLogprob
 from reference_engine.sampling import draw, logprobs
 from reference_engine.schedule.plan import Segment, StepPlan
 from reference_engine.schedule.scheduler import Scheduler
+from reference_engine.sparse.account import WorkAccount
 
 
 class Observer(Protocol):
@@ -30,6 +31,7 @@ class Engine:
         self.model, self.spec, self.config, self.observers = model, model.spec, config, tuple(observers)
         self.context_tok = min(self.spec.context_tok, config.pages * config.page_tok)
         self.scheduler = Scheduler(config)
+        self.account = WorkAccount(model.sizes)
 
     @property
     def busy(self) -> bool:
@@ -56,7 +58,9 @@ class Engine:
         if plan is None:
             return []
         wanted = _wanted(plan)
-        deltas = self._commit(plan, wanted, self.model.run(plan, wanted))
+        scores = self.model.run(plan, wanted)
+        self.account.stepped(plan, scores.seen)
+        deltas = self._commit(plan, wanted, scores)
         for observer in self.observers:
             observer.stepped(plan, time.monotonic_ns() - started, self.scheduler)
         self._check_when_idle()
@@ -126,6 +130,7 @@ class Engine:
 
     def _finish(self, request: Request, why: Finish) -> None:
         request.finished_ns = time.monotonic_ns()
+        request.work = self.account.of(request)
         self.scheduler.finish(request, why)
         for observer in self.observers:
             observer.finished(request)

@@ -7,6 +7,7 @@ from typing import Literal, Protocol
 
 from torch import Tensor
 
+from reference_engine.sparse.pattern import Done, Work
 from reference_engine.speculate import PromptLookup
 from reference_engine.text import Text
 
@@ -92,6 +93,7 @@ class Request:
     `given`: the whole prompt of a text that is scored. `tokens` then begins with the first of it alone; the others are
     appended one by one as if they had been chosen, so that each has its log-probability; `opening` is the text of the
     first, as far as it is certain. (Longer than the prompt, with `tokens` beginning as the prompt: its end alone is.)
+    `done` counts what it causes; `work`, once it has ended, says what that comes to.
     """
 
     id: str
@@ -114,6 +116,8 @@ class Request:
     given: tuple[int, ...] = ()
     opening: str = ""
     finish: Finish | None = None
+    done: Done = field(default_factory=Done)
+    work: Mapping[str, Work] = field(default_factory=dict)
 
     @property
     def output_tok(self) -> int:

@@ -35,6 +35,18 @@ class Metrics:
         self._skipped = Counter(
             "engine_skipped_tokens", "Tokens that cost no step of their own, and why", ["reason"], registry=registry
         )
+        self._macs = Counter(
+            "engine_work_macs",
+            "Multiply-adds of ended requests: done, or spared by a lever",
+            ["what"],
+            registry=registry,
+        )
+        self._bytes = Counter(
+            "engine_work_bytes",
+            "Bytes read for ended requests: done, or spared by a lever",
+            ["what"],
+            registry=registry,
+        )
         self._drafted = Counter("engine_drafted_tokens", "Tokens guessed and checked", registry=registry)
         self._accepted = Counter("engine_accepted_tokens", "Guesses that were right", registry=registry)
         self._told = Tally()
@@ -87,6 +99,9 @@ class Metrics:
     def finished(self, request: Request) -> None:
         self._requests.labels(finish_reason=request.finish).inc()
         self._prompt.inc(request.prompt_tok)
+        for what, work in request.work.items():
+            self._macs.labels(what=what).inc(max(work.macs, 0))
+            self._bytes.labels(what=what).inc(max(work.bytes, 0))
         if request.first_ns is not None:
             self._first_s.observe((request.first_ns - request.received_ns) / NS_PER_S)
         if request.finished_ns is not None:
@@ -123,6 +138,9 @@ class RequestLog:
             "finished_unix_s": round(time.time(), 6),
             "preempted": request.preempted,
             "cached_tokens": request.prefix_tok,
+            "work": {
+                what: {"macs": round(work.macs), "bytes": round(work.bytes)} for what, work in request.work.items()
+            },
         }
         try:
             self._out.write(json.dumps(line) + "\n")

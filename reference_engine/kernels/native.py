@@ -16,6 +16,7 @@ from reference_engine.model.load import Checkpoint
 from reference_engine.model.rope import rope_frequencies
 from reference_engine.model.scores import Scores
 from reference_engine.schedule.plan import StepPlan
+from reference_engine.sparse.pattern import Sizes
 from reference_engine.sparse.seen import Seen
 
 PAGE_TOK = 16
@@ -84,8 +85,8 @@ class NativeModel:
                      choices=choices, copies=len(plan.copies))  # fmt: skip
         left = {name: np.zeros(rows.rows, np.int32) for name in ("left_neurons", "left_pages")}
         unread = np.array((0, 0, -1), np.int64)
-        made = {"logits": logits, "greedy": self._greedy, "unread": unread}
-        for name, array in (arrays | left | made).items():
+        given: dict[str, NDArray[Any]] = {**arrays, **left, "logits": logits, "greedy": self._greedy, "unread": unread}
+        for name, array in given.items():
             setattr(rows, name, array.ctypes.data)
         self._lib.engine_step(self._model, ctypes.byref(rows))
         greedy = self._greedy[:choices].tolist()
@@ -118,6 +119,7 @@ class NativeModel:
             [pack.pack(checkpoint, names, order, packed) for names, order in _parts(self.spec, f"model.layers.{i}.")]
             for i in layers
         ]
+        self._layer_bytes = sum(one.data.size for parts in matrices for one in parts)
         places = iter(self._keep_together([one.data for parts in matrices for one in parts]))
         for i in layers:
             at = f"model.layers.{i}."
@@ -136,6 +138,7 @@ class NativeModel:
         embedding = head = pack.pack(checkpoint, [rows["embed"]], None, packed)
         if not self.spec.tied:
             head = pack.pack(checkpoint, [rows["head"]], None, packed)
+        self.sizes = Sizes(self.spec, self._config, self._layer_bytes, head.data.size)
         bounds = None
         if head.form == pack.Q8 and self._config.has("certified-head"):
             bounds = self._keep(pack.norms(checkpoint.blocks[rows["head"]].raw))

@@ -15,6 +15,7 @@ from reference_engine.model.gpu_weights import Weights, take_stacked, take_vecto
 from reference_engine.model.rope import rope_frequencies
 from reference_engine.model.scores import Scores
 from reference_engine.schedule.plan import StepPlan
+from reference_engine.sparse.pattern import Sizes
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,10 @@ class GpuLlama:
         self.layers = [self._layer(weights, f"model.layers.{i}.") for i in range(self.spec.layers)]
         self.norm = take_vector(weights, "model.norm.weight")
         self.head = self.embedding if self.spec.tied else take_stacked(weights, "lm_head")
+        layer_bytes = sum(
+            each.n_bytes for layer in self.layers for each in (layer.qkv, layer.out, layer.gate_up, layer.down)
+        )
+        self.sizes = Sizes(self.spec, config, layer_bytes, self.head.n_bytes)
         angles = torch.outer(torch.arange(self._context_tok).float(), rope_frequencies(checkpoint))
         self._turn = angles.cos().to(self.device), angles.sin().to(self.device)
         self._buckets = self._captured() if config.has("fusion") else []

@@ -15,6 +15,7 @@ from reference_engine.model.load import Checkpoint
 from reference_engine.model.rope import rope_table
 from reference_engine.model.scores import Scores
 from reference_engine.schedule.plan import StepPlan
+from reference_engine.sparse.pattern import Sizes
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,7 @@ class Llama:
         self.embedding = tensors["model.embed_tokens.weight"]
         self.head = self.embedding if self.spec.tied else tensors["lm_head.weight"]
         self.norm = tensors["model.norm.weight"]
+        self.sizes = Sizes(self.spec, config, sum(map(_bytes, self.layers)), self.head.nbytes)
         self.cos, self.sin = rope_table(checkpoint, min(self.spec.context_tok, config.pages * config.page_tok))
 
     @torch.inference_mode()
@@ -102,6 +104,10 @@ def _layer(tensors: dict[str, Tensor], at: str) -> Layer:
         gate_up=_fused(tensors, at + "mlp.gate_proj", at + "mlp.up_proj"),
         down=_fused(tensors, at + "mlp.down_proj"),
     )
+
+
+def _bytes(layer: Layer) -> int:
+    return sum(each.weight.nbytes for each in (layer.qkv, layer.out, layer.gate_up, layer.down))
 
 
 def _fused(tensors: dict[str, Tensor], *names: str) -> Projection:

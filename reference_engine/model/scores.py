@@ -7,6 +7,7 @@ from torch import Tensor
 
 from reference_engine.config import ModelSpec
 from reference_engine.schedule.plan import StepPlan
+from reference_engine.sparse.pattern import Sizes
 from reference_engine.sparse.seen import Seen
 
 
@@ -24,6 +25,7 @@ class Model(Protocol):
 
     spec: ModelSpec
     weights_sha256: str
+    sizes: Sizes
     kind: str  # whose kernels: avx512, avx2, portable, torch, triton
 
     def run(self, plan: StepPlan, wanted: Sequence[int]) -> Scores:

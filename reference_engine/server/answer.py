@@ -7,6 +7,8 @@ from typing import Any
 from reference_engine.errors import RequestError
 from reference_engine.model.tokenizer import Tokenizer
 from reference_engine.request import Delta, Request, TokenLogprob
+from reference_engine.sparse.account import DONE
+from reference_engine.sparse.pattern import Work
 from reference_engine.text import REPLACEMENT
 
 
@@ -49,7 +51,17 @@ class Answer:
             "completion_tokens": output,
             "total_tokens": prompt + output,
             "prompt_tokens_details": {"cached_tokens": min(self.requests[0].prefix_tok, prompt)},
+            "work": self.work(),
         }
+
+    def work(self) -> dict[str, Any]:
+        """What was done for all choices and what they were spared, by lever: multiply-adds, and bytes read."""
+        said: dict[str, Work] = {}
+        for request in self.requests:
+            for reason, work in request.work.items():
+                said[reason] = said.get(reason, Work()) + work
+        whole = {name: {"macs": round(work.macs), "bytes": round(work.bytes)} for name, work in said.items()}
+        return {"done": whole.pop(DONE, {"macs": 0, "bytes": 0}), "spared": whole}
 
     def logprobs(self, request: Request, deltas: Sequence[Delta], offset: int) -> dict[str, Any] | None:
         """The report on these tokens; None unless asked for. `offset`: characters of the answer before them."""

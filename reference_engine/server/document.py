@@ -6,6 +6,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel, ConfigDict
 
+from reference_engine.config import Kind
 from reference_engine.request import Finish
 from reference_engine.server.service import Service
 
@@ -43,11 +44,26 @@ class CachedTokens(Said):
     cached_tokens: int
 
 
+class Work(Said):
+    """Multiply-adds, and bytes of weights and cache read for them."""
+
+    macs: int
+    bytes: int
+
+
+class WorkSaid(Said):
+    """Counted, not metered. `spared` by lever."""
+
+    done: Work
+    spared: dict[str, Work]
+
+
 class Usage(Said):
     prompt_tokens: int
     completion_tokens: int
     total_tokens: int
     prompt_tokens_details: CachedTokens
+    work: WorkSaid
 
 
 class Message(Said):
@@ -154,6 +170,7 @@ class Model(Said):
     created: int
     owned_by: str
     max_model_len: int
+    levers: dict[str, Kind]
 
 
 class Models(Said):

@@ -110,7 +110,11 @@ def _load(plan: ServePlan, listening: socket.socket) -> tuple[Service, dict[str,
     tokenizer = open_tokenizer(plan.weights, weights_sha256)
     grammars = Grammars(tokenizer.fast, engine.spec)
     is_random = isinstance(plan.weights, RandomModel)
-    service = Service(plan.name, weights_sha256, int(time.time()), bridge, tokenizer, metrics, grammars, is_random)
+    levers = plan.config.levers | ({} if plan.exact else {"gpu-bfloat16": "approximate"})
+    started_unix_s = int(time.time())
+    service = Service(
+        plan.name, weights_sha256, started_unix_s, bridge, tokenizer, metrics, grammars, levers, is_random
+    )
     print(f"{plan.name} loaded in {time.monotonic() - started:.1f} s", file=sys.stderr, flush=True)
     host, port = listening.getsockname()[:2]
     return service, {
@@ -118,6 +122,7 @@ def _load(plan: ServePlan, listening: socket.socket) -> tuple[Service, dict[str,
         "model": plan.name,
         "weights": str(plan.weights) if isinstance(plan.weights, RandomModel) else str(plan.weights.resolve()),
         "random_weights": is_random,
+        "levers": levers,
         "device": str(choose_device(plan.device)),
         "dtype": "float32" if plan.exact else "bfloat16",
         "kernels": engine.model.kind,

@@ -2,11 +2,11 @@
 
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from reference_engine.config import ModelSpec
+from reference_engine.config import Kind, ModelSpec
 from reference_engine.constrain import GrammarConstraint, Grammars
 from reference_engine.errors import RequestError
 from reference_engine.model.chat import render_chat
@@ -42,6 +42,7 @@ class Service:
     tokenizer: Tokenizer
     metrics: Metrics
     grammars: Grammars
+    levers: Mapping[str, Kind]
     is_random: bool = False
 
     @property
@@ -56,7 +57,7 @@ class Service:
         """The model as /v1/models lists it; one whose weights were drawn says so."""
         card = {"id": self.name, "object": "model", "created": self.started_unix_s, "owned_by": "reference_engine"}
         said = {"random_weights": True} if self.is_random else {}
-        return {**card, "max_model_len": self.context_tok, **said}
+        return {**card, "max_model_len": self.context_tok, "levers": dict(self.levers), **said}
 
     def check_model(self, name: str) -> None:
         """raises: RequestError (404) unless `name` is the model served."""

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from reference_engine.config import LEAST_PAGES, Budget, EngineConfig, Kind, ModelSpec
 from reference_engine.errors import EngineError
-from reference_engine.sparse.pattern import Done, Work
+from reference_engine.sparse.pattern import Done, Sizes, Work
 
 PAGE_TOK = 16  # of the native kernels, and of a server's command line
 
@@ -47,26 +47,22 @@ def picked(queries: Tensor, keys: Tensor, positions: Tensor, page_tok: int, most
 
 
 class PageBudget:
-    """The `Pattern` (see `pattern.py`)."""
+    """Approximate: what is left out weighs little, and is not nothing. Scores of pages are counted as work done."""
 
     lever = "page-budget"
     kind: Kind = "approximate"
 
-    def pays(self, spec: ModelSpec, config: EngineConfig) -> str | None:
-        """Never where no text can be longer than the budget."""
-        longest = -(-min(spec.context_tok, config.pages * config.page_tok) // config.page_tok)
-        if not config.budget.pages:
+    def why_dense(self, spec: ModelSpec, config: EngineConfig) -> str | None:
+        budget, longest = config.budget, -(-min(spec.context_tok, config.pages * config.page_tok) // config.page_tok)
+        if not budget.pages:
             return "there is no page budget"
-        if config.budget.pages >= longest:
-            return f"no text is longer than {config.budget.pages} pages"
-        if config.budget.dense_layers >= spec.layers:
+        if budget.pages >= longest:
+            return f"no text is longer than {budget.pages} pages"
+        if budget.dense_layers >= spec.layers:
             return "all layers attend to all pages"
         return None
 
-    def spared(self, spec: ModelSpec, config: EngineConfig, done: Done) -> Work:
-        """Scores and sums over pages not attended to, less the scores of pages: 2 multiply-adds for each number of a
-        page's keys and values and query head, in float32."""
-        shared, page = spec.heads // spec.kv_heads, config.page_tok * spec.head_dim
-        if self.pays(spec, config) is not None:
-            return Work()
-        return Work(2.0 * page * shared * done.left_pages, 2.0 * page * 4 * done.unread_pages)
+    def spared(self, sizes: Sizes, done: Done) -> Work:
+        """Two vectors are read and multiplied for the score of a page, where it has as many of each as tokens."""
+        page, scored = sizes.page, done.scored_pages / sizes.config.page_tok
+        return Work((done.left_pages - scored) * page.macs, (done.unread_pages - scored) * page.bytes)

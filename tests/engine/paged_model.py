@@ -14,6 +14,7 @@ from reference_engine.engine import Engine
 from reference_engine.model.scores import Scores
 from reference_engine.request import Request, Sampling
 from reference_engine.schedule.plan import Segment, StepPlan
+from reference_engine.sparse.pattern import Sizes
 from reference_engine.text import TextStream
 
 VOCAB = 5
@@ -37,9 +38,11 @@ class PagedModel:
     """`Model` over pages of token ids. `engine` is whose books are compared with what lies in the pages."""
 
     spec, weights_sha256 = SPEC, "0" * 64
+    kind = "token ids"
 
     def __init__(self, config: EngineConfig) -> None:
         self.page_tok, self.config = config.page_tok, config
+        self.sizes = Sizes(SPEC, config, 1000, 100)
         self.pages: list[list[int | None]] = [[None] * config.page_tok for _ in range(config.pages)]
         self.engine: Engine | None = None
         self.copied = 0

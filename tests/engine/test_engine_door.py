@@ -129,7 +129,7 @@ def test_clients_have_names_in_the_engine(tiny: Any, tiny_tokenizer: Any) -> Non
 
     bridge: Any = SimpleNamespace(engine=SimpleNamespace(spec=tiny.spec, context_tok=512))
     grammars = Grammars(tiny_tokenizer.fast, tiny.spec)
-    service = Service("tiny", "0" * 64, 0, bridge, tiny_tokenizer, Metrics("tiny"), grammars)
+    service = Service("tiny", "0" * 64, 0, bridge, tiny_tokenizer, Metrics("tiny"), grammars, {})
     wire = ChatRequest.model_validate(CHAT | {"user": "ann", "n": 2})
     assert [request.client for request in service.chat(wire).requests] == ["ann", "ann"]
     assert [request.client for request in service.chat(wire, "1a2b3c4d").requests] == ["1a2b3c4d"] * 2

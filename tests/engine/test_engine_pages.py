@@ -27,8 +27,9 @@ from reference_engine.model.load import Checkpoint
 from reference_engine.model.opened import open_model
 from reference_engine.request import Request, Sampling
 from reference_engine.schedule.plan import Segment, StepPlan
+from reference_engine.sparse.account import WorkAccount
 from reference_engine.sparse.pages import PageBudget, picked
-from reference_engine.sparse.pattern import Done
+from reference_engine.sparse.pattern import Done, Sizes
 from reference_engine.text import TextStream
 from tests.engine import test_engine_native as rig
 from tests.engine.test_engine_native import BOUND, KINDS, SHAPE, SHAPES, quantised, request, tokens
@@ -267,11 +268,33 @@ def test_budgets_that_are_none_are_refused(pages: int) -> None:
 def test_what_is_spared_is_said_in_the_patterns_units(checkpoint_of: Any) -> None:
     spec = checkpoint_of(**SHAPE, layers=3).spec
     config = EngineConfig(kv_tok=2048, budget=BUDGET)
-    work = PageBudget().spared(spec, config, Done(left_pages=10, unread_pages=6.0))
-    assert (work.macs, work.bytes) == (10 * 2 * 16 * 32 * 2, 6 * 2 * 16 * 32 * 4)
-    assert PageBudget().pays(spec, config) is None
-    assert "no text is longer" in str(PageBudget().pays(spec, replace(config, budget=Budget(pages=64))))
-    assert PageBudget().pays(spec, EngineConfig()) == "there is no page budget"
+    sizes = Sizes(spec, config, 0, 0)
+    work = PageBudget().spared(sizes, Done(left_pages=10, scored_pages=32, unread_pages=6.0))
+    assert (work.macs, work.bytes) == ((10 - 2) * 2 * 16 * 32 * 2, (6 - 2) * 2 * 16 * 32 * 4)
+    assert PageBudget().why_dense(spec, config) is None
+    assert "no text is longer" in str(PageBudget().why_dense(spec, replace(config, budget=Budget(pages=64))))
+    assert "all layers" in str(PageBudget().why_dense(spec, replace(config, budget=Budget(pages=9, dense_layers=3))))
+    assert PageBudget().why_dense(spec, EngineConfig()) == "there is no page budget"
+
+
+def test_a_request_is_told_what_its_own_rows_left_out(packed_of: Any) -> None:
+    """One long and one short in the same steps; what the long one left out is its own alone."""
+    checkpoint = packed_of()
+    limits = EngineConfig(kv_tok=2048, budget=BUDGET, draft_tok=0)
+    account = WorkAccount(Sizes(checkpoint.spec, limits, 1, 1))
+    model = model_of(checkpoint)
+    logits_of(model, tokens(291), PAGES)
+    long, short = request(tokens(290), PAGES), request(tokens(9), [0])
+    for at in (289, 290):
+        long.tokens = tokens(at + 1)
+        plan = StepPlan((Segment(short, 0, 9, True), Segment(long, at, 1, True)))
+        account.stepped(plan, model.run(plan, []).seen)
+    pages, times = 19, 2 * 2  # two layers, two KV heads
+    assert long.done.left_pages == long.done.unread_pages == 2 * (pages - 5) * times
+    assert long.done.scored_pages == 2 * pages * times
+    assert (short.done.left_pages, short.done.scored_pages, short.done.unread_pages) == (0, 0, 0.0)
+    assert account.of(long)["page-budget"].macs > 0
+    assert "page-budget" not in account.of(short)
 
 
 def test_the_levers_say_that_it_is_approximate() -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from reference_engine.__main__ import main
+from reference_engine.config import EngineConfig
 from reference_engine.model.pull import digest
 from tcabench.load.bundled import bundled_engine
 
@@ -37,6 +38,7 @@ def test_the_ready_line(tiny_server: Any, tiny_folder: Path) -> None:
         "model": "tiny",
         "weights": str(tiny_folder),
         "random_weights": False,
+        "levers": EngineConfig().levers,
         "device": "cpu",
         "dtype": "float32",
         "kernels": "torch",  # its heads are 8 wide

@@ -45,6 +45,7 @@ def test_a_chat_is_the_dense_models_answer(
     assert (answer.object, answer.model) == ("chat.completion", "tiny")
     usage = answer.usage.model_dump(exclude_none=True)
     assert 0 <= usage.pop("prompt_tokens_details")["cached_tokens"] < len(prompt_ids)  # others may have asked the same
+    assert usage.pop("work")["done"]["macs"] > 0
     assert usage == {
         "prompt_tokens": len(prompt_ids),
         "completion_tokens": 12,
