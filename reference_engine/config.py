@@ -17,6 +17,7 @@ LEVERS = {
     "speculation": "tokens guessed from the text so far and checked together, where the batch leaves room",
 }
 NEEDS = {"packing": "fusion", "certified-head": "packing", "zeros": "fusion"}  # what works only where another does
+LEAST_PAGES = 4  # of a budget: three are attended to whatever they score
 Activation = Literal["silu", "relu", "relu2"]  # of the gate; Hugging Face's `hidden_act`
 Kind = Literal["equivalent", "approximate"]  # whether the answers are those of the dense model; MLPerf draws this line
 
@@ -64,7 +65,8 @@ class Budget:
     """The approximate tier: what may be left out although it changes the answers. Nothing by default.
 
     gate          for each layer: a neuron is left out whose |activation(gate)| is not above it; empty or 0 for none
-    pages         pages of the cache that a query head group attends to at most when a token is chosen; 0 for all
+    pages         pages of the cache that a query head group attends to at most when a token is chosen, its own and the
+                  first included; 0 for all
     dense_layers  first layers that attend to all pages nevertheless
     """
 
@@ -78,6 +80,10 @@ class Budget:
         for name in ("pages", "dense_layers"):
             if getattr(self, name) < 0:
                 raise EngineError(f"{name} is {getattr(self, name)}; it must be at least 0", "config")
+        if 0 < self.pages < LEAST_PAGES:
+            raise EngineError(
+                f"a page budget of {self.pages}; it must be at least {LEAST_PAGES}, or 0 for all", "config"
+            )
 
     @property
     def levers(self) -> tuple[str, ...]:

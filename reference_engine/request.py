@@ -92,7 +92,8 @@ class Request:
     `chain`: digests of the full pages of `tokens`; the first `filed` of its pages are offered to other requests.
     `given`: the whole prompt of a text that is scored. `tokens` then begins with the first of it alone; the others are
     appended one by one as if they had been chosen, so that each has its log-probability; `opening` is the text of the
-    first, as far as it is certain. `done` counts what it causes; `work`, once it has ended, says what that comes to.
+    first, as far as it is certain. (Longer than the prompt, with `tokens` beginning as the prompt: its end alone is.)
+    `done` counts what it causes; `work`, once it has ended, says what that comes to.
     """
 
     id: str
@@ -122,6 +123,11 @@ class Request:
     def output_tok(self) -> int:
         """Tokens generated so far, a final end-of-sequence token included."""
         return max(len(self.tokens) - self.prompt_tok, 0)
+
+    @property
+    def first_choice(self) -> int:
+        """The place of the first token that is followed by a choice, of an answer's token or of one that is scored."""
+        return 0 if self.given and len(self.given) <= self.prompt_tok else self.prompt_tok - 1
 
     @property
     def ahead(self) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from reference_engine.config import EngineConfig, ModelSpec
+from reference_engine.config import Budget, EngineConfig, ModelSpec
 from reference_engine.errors import EngineError
 from reference_engine.kernels import build, neurons, pack
 from reference_engine.model import activation
@@ -38,7 +38,7 @@ class _Plan(ctypes.Structure):
         *((name, ctypes.c_int32) for name in ("rows", "segments", "width", "choices", "copies")),
         *((name, ctypes.c_void_p) for name in (
             "ids", "positions", "row_segment", "segment_first", "segment_rows", "tables", "choice_rows", "logits_at",
-            "copy", "logits", "greedy", "left_neurons", "left_pages", "unread")),
+            "copy", "logits", "greedy", "left_neurons", "left_pages", "unread", "may_pick")),
     ]  # fmt: skip
 
 
@@ -68,6 +68,8 @@ class NativeModel:
         self._model = ctypes.c_void_p(self._lib.engine_new(ctypes.byref(self._shape())))
         self._greedy, self._width = np.empty(config.step_tok, np.int32), 1
         self._load(checkpoint, config.has("packing"))
+        if config.budget.pages:
+            self.limit(config.budget)
 
     def __del__(self) -> None:
         if getattr(self, "_model", None):
@@ -95,6 +97,15 @@ class NativeModel:
         seen = Seen(**left, unread_neurons=int(unread[0]), unread_pages=int(unread[1]),
                     head_rows=None if head_rows < 0 else head_rows)  # fmt: skip
         return Scores(greedy, torch.from_numpy(logits), seen)
+
+    def limit(self, budget: Budget) -> None:
+        """Attend to `budget.pages` pages from the next step on. A model that was made without a budget keeps nothing to
+        choose pages by, and one that had dense layers keeps nothing for those.
+
+        raises: EngineError when there is no memory for it.
+        """
+        if not self._lib.engine_budget(self._model, budget.pages, budget.dense_layers):
+            raise EngineError("the ranges of the cache's keys do not fit the memory", "config")
 
     def _shape(self) -> _Shape:
         spec, config = self.spec, self._config
@@ -202,13 +213,15 @@ def _choice_rows(plan: StepPlan) -> list[int]:
 
 def _arrays(plan: StepPlan, wanted: Sequence[int], skipping: bool) -> dict[str, Int32s]:
     """The plan as flat arrays, named as the C structure names them."""
-    ids, positions, firsts = list[int](), list[int](), list[int]()
+    ids, positions, firsts, may_pick = list[int](), list[int](), list[int](), list[bool]()
     width = max(-(-(segment.start + segment.count) // PAGE_TOK) for segment in plan.segments)
     tables = np.zeros((len(plan.segments), width), np.int32)
     for i, segment in enumerate(plan.segments):
         firsts.append(len(ids))
         ids += segment.tokens
-        positions += range(segment.start, segment.start + segment.count)
+        span = range(segment.start, segment.start + segment.count)
+        positions += span
+        may_pick += [at >= segment.request.first_choice for at in span]
         pages = segment.request.pages[:width]
         tables[i, : len(pages)] = pages
     counts = np.array([segment.count for segment in plan.segments], np.int32)
@@ -226,4 +239,5 @@ def _arrays(plan: StepPlan, wanted: Sequence[int], skipping: bool) -> dict[str, 
         "choice_rows": np.array(choices if skipping else range(len(ids)), np.int32),
         "logits_at": np.array(places, np.int32),
         "copy": np.array(plan.copies or ((0, 0),), np.int32),
+        "may_pick": np.array(may_pick, np.int32),
     }

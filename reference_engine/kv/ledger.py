@@ -19,6 +19,7 @@ class PageLedger:
     def __init__(self, config: EngineConfig) -> None:
         self.page_tok, self.pool = config.page_tok, PagePool(config.pages)
         self.prefix = PrefixCache(self.pool, config.page_tok) if config.has("prefix") else None
+        self._chooses_alike = config.budget.pages == 0  # rows before a choice are computed as those of a prompt are
         self.copies: list[tuple[int, int]] = []
         self._coming: dict[bytes, Request] = {}  # pages not yet computed, and who will
         self._pinned: list[int] = []
@@ -57,10 +58,10 @@ class PageLedger:
 
     def file(self, request: Request) -> None:
         """Offer the pages that are now full of computed tokens to others."""
-        full = request.computed // self.page_tok
+        full = min(request.computed, self._shared_tok(request)) // self.page_tok
         if self.prefix is None or full <= request.filed:
             return
-        self.prefix.extend(request.chain, request.tokens)
+        self.prefix.extend(request.chain, request.tokens[: self._shared_tok(request)])
         for at in range(request.filed, full):
             self.prefix.add(request.chain, at, request.tokens, request.pages[at])
         self._not_coming(request, full)
@@ -94,8 +95,15 @@ class PageLedger:
     def _match(self, request: Request) -> Match:
         if self.prefix is None:
             return Match([], None, 0)
-        self.prefix.extend(request.chain, request.tokens)
-        return self.prefix.match(request.chain, request.tokens)
+        shared = self._shared_tok(request)
+        self.prefix.extend(request.chain, request.tokens[:shared])
+        return self.prefix.match(request.chain, request.tokens[: shared + 1])
+
+    def _shared_tok(self, request: Request) -> int:
+        """Tokens whose keys and values are those that any request would compute for them. Where a page budget makes
+        rows before a choice see less than those of a prompt, an answer's are not: to find them in the cache, or not,
+        would change what comes after."""
+        return len(request.tokens) if self._chooses_alike else request.first_choice
 
     def _hold(self, request: Request, match: Match, fresh: int) -> None:
         self.pool.share(match.pages)  # before pages are taken, which may evict

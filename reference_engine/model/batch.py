@@ -13,11 +13,14 @@ from reference_engine.schedule.plan import Segment, StepPlan
 @dataclass(frozen=True, slots=True)
 class Group:
     """Segments that attend in one call: `rows` (batch, n) of the flat step, `pages` (batch, p) of the cache, and `mask`
-    (batch, 1, n, p * page_tok), 0 where a row may look and -inf where not (future, padding, unwritten)."""
+    (batch, 1, n, p * page_tok), 0 where a row may look and -inf where not (future, padding, unwritten). `positions`
+    (batch, n): the rows' own; `may_pick` (batch, n): those at or after the first choice of their request."""
 
     rows: Tensor
     pages: Tensor
     mask: Tensor
+    positions: Tensor
+    may_pick: Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +67,9 @@ def _group(members: Sequence[tuple[int, Segment]], page_tok: int) -> Group:
     ends = [segment.start + segment.count for _, segment in members]
     width = -(-max(ends) // page_tok)
     pages = [(segment.request.pages[:width] + [0] * width)[:width] for _, segment in members]
-    last = torch.tensor([segment.start for _, segment in members])[:, None] + torch.arange(count)
-    visible = torch.arange(width * page_tok) <= last[:, None, :, None]
+    positions = torch.tensor([segment.start for _, segment in members])[:, None] + torch.arange(count)
+    visible = torch.arange(width * page_tok) <= positions[:, None, :, None]
     mask = torch.zeros(visible.shape).masked_fill_(~visible, -torch.inf)
     rows = torch.tensor([first for first, _ in members])[:, None] + torch.arange(count)
-    return Group(rows, torch.tensor(pages), mask)
+    first_choices = torch.tensor([segment.request.first_choice for _, segment in members])
+    return Group(rows, torch.tensor(pages), mask, positions, positions >= first_choices[:, None])

@@ -87,7 +87,7 @@ class Llama:
         turned = turned * turn[0] + turned.roll(spec.head_dim // 2, -1) * turn[1]
         queries, keys = torch.split(turned, [spec.heads, spec.kv_heads], dim=1)
         self.kv.write(i, batch.slots, keys, values)
-        return layer.out(paged_attention(queries, i, batch, self.kv).view(len(x), -1))
+        return layer.out(paged_attention(queries, i, batch, self.kv, self._config.budget).view(len(x), -1))
 
     def _mlp(self, layer: Layer, threshold: float, x: Tensor) -> Tensor:
         gate, up = layer.gate_up(self._normed(x, layer.mlp_norm)).chunk(2, dim=-1)

@@ -21,7 +21,8 @@ def open_model(
 ) -> Model:  # fmt: skip
     """The model, ready to run; `kernels` and `threads` are for the CPU.
 
-    raises: ModelError; EngineError (device) for bfloat16 on the CPU, (config) for kernels that cannot be had.
+    raises: ModelError; EngineError (device) for bfloat16 on the CPU, (config) for kernels that cannot be had and for a
+    page budget on a GPU.
     """
     if device.type == "cpu":
         if not exact:
@@ -29,6 +30,8 @@ def open_model(
         if isinstance(source, RandomModel):
             return cpu_model(lambda _: random_checkpoint(source), config, kernels, threads)
         return cpu_model(lambda keep_blocks: load(source, keep_blocks), config, kernels, threads)
+    if config.budget.pages:
+        raise EngineError("a page budget: on a GPU all pages are attended to", "config")
     from reference_engine.model.gpu import GpuLlama, triton_kernels
     from reference_engine.model.gpu_weights import open_weights
 

@@ -8,12 +8,15 @@ from reference_engine.schedule.plan import Segment, StepPlan
 from reference_engine.sparse.certified_head import CertifiedHead
 from reference_engine.sparse.gate_thresholds import GateThresholds
 from reference_engine.sparse.logits import UnneededLogits
+from reference_engine.sparse.pages import PageBudget
 from reference_engine.sparse.pattern import Pattern, Sizes, Work
 from reference_engine.sparse.prefix import Prefix
 from reference_engine.sparse.seen import Seen
 from reference_engine.sparse.zeros import Zeros
 
-PATTERNS: tuple[Pattern, ...] = (Prefix(), UnneededLogits(), CertifiedHead(), Zeros(), GateThresholds())
+PATTERNS: tuple[Pattern, ...] = (
+    Prefix(), UnneededLogits(), CertifiedHead(), Zeros(), GateThresholds(), PageBudget()
+)  # fmt: skip
 DONE = "done"
 SHARED_QUERIES = 12  # queries that look at a page while it is at hand; `MOST_QUERIES` of the native step
 
@@ -26,6 +29,8 @@ class WorkAccount:
         spec, config = sizes.spec, sizes.config
         self.patterns = tuple(each for each in PATTERNS if _is_on(each, spec, config))
         self._looks = spec.layers * spec.kv_heads  # times that a page is looked at for one row
+        budget = config.budget
+        self._picks = budget.pages * spec.kv_heads * max(0, spec.layers - budget.dense_layers)  # pages that a row picks
         self._together = max(1, SHARED_QUERIES // (spec.heads // spec.kv_heads))
 
     def admitted(self, request: Request) -> None:
@@ -72,9 +77,12 @@ class WorkAccount:
     def _add_seen(self, segment: Segment, seen: Seen, first: int, rows: int, choices: int) -> None:
         done, share = segment.request.done, segment.count / rows
         done.left_neurons += int(seen.left_neurons[first : first + segment.count].sum())
-        done.left_pages += int(seen.left_pages[first : first + segment.count].sum())
+        left = seen.left_pages[first : first + segment.count]
+        if left.any():
+            done.left_pages += int(left.sum())
+            done.scored_pages += int(left.sum() + (left > 0).sum() * self._picks)
+            done.unread_pages += float(left.sum() / seen.left_pages.sum()) * seen.unread_pages
         done.unread_neurons += share * seen.unread_neurons
-        done.unread_pages += share * seen.unread_pages
         if seen.head_rows is not None:
             done.screened += segment.choices
             done.head_rows += seen.head_rows * segment.choices / choices

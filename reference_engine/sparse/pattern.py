@@ -67,12 +67,13 @@ class Done:
     prefix_pages    pages that lie before those
     left_neurons    neurons not multiplied, summed over the layers
     left_pages      pages not attended to, summed over layers and KV heads
+    scored_pages    pages among which those attended to were chosen, summed likewise
     screened        choices that the certified head screened
     head_rows       its share of the rows of the vocabulary that were then computed in full
     steps           its share of the steps, each a reading of all weights: own rows over all rows
     heads           its share of those steps that read the head
     unread_neurons  its share of the neurons whose weights were not read
-    unread_pages    its share of the pages that were not fetched
+    unread_pages    its share of the pages that were not fetched, by what its rows left out
     """
 
     rows: int = 0
@@ -83,6 +84,7 @@ class Done:
     prefix_pages: int = 0
     left_neurons: int = 0
     left_pages: int = 0
+    scored_pages: int = 0
     screened: int = 0
     head_rows: float = 0.0
     steps: float = 0.0

@@ -6,6 +6,7 @@
 #include "attention.h"
 #include "crew.h"
 #include "neurons.h"
+#include "pages.h"
 #include "weights.h"
 
 struct Layer {
@@ -23,12 +24,14 @@ struct Shape {
 // The rows of one step. `tables`: (segments, width) page ids. Of the rows before a choice, `choice_rows`, those whose
 // `logits_at` is not negative have their logits stored there. What is left out is counted: `left_neurons`, `left_pages`
 // by row, `unread` once for the step: neurons, pages, and the rows that the certified head computed in full, or -1.
+// `may_pick`, by row, is 1 where it need not attend to all pages (see pages.h).
 struct Plan {
   int32_t rows, segments, width, choices, copies;
   const int32_t *ids, *positions, *row_segment, *segment_first, *segment_rows, *tables, *choice_rows, *logits_at, *copy;
   float* logits;
   int32_t *greedy, *left_neurons, *left_pages;
   int64_t* unread;
+  const int32_t* may_pick;
 };
 
 struct Best { Floats value; Ints id; };                  // lane by lane
@@ -52,6 +55,7 @@ struct Model {
   std::vector<float> part_values;
   std::unique_ptr<std::atomic<int>[]> finished;
   size_t finished_size = 0;
+  PageBudget budget;
   std::vector<int64_t> counted;  // by thread: rows of the head computed in full
 
   explicit Model(const Shape& s) : shape(s), layers(s.layers), crew(s.threads) {

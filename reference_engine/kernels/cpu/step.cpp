@@ -1,5 +1,6 @@
 // One step of a Llama over the rows of many requests, from token ids to the best next tokens. See ../../README.md.
 #include "head.h"
+#include "pick.h"
 
 // Row `j` of x: the embedding of its token, read across the tiles.
 static void embed(Model& m, const Plan& plan, int j) {
@@ -82,10 +83,11 @@ static void project_head(Model& m, const Plan& plan, Layer& layer, const Rows& i
   else if (tiles == 4) project<4>(layer.qkv, head * tiles, in, plan.rows, [&](int j, const Floats* o) { done(j, (const float*)o); });
   else if (tiles == 6) project<6>(layer.qkv, head * tiles, in, plan.rows, [&](int j, const Floats* o) { done(j, (const float*)o); });
   else project<8>(layer.qkv, head * tiles, in, plan.rows, [&](int j, const Floats* o) { done(j, (const float*)o); });
+  if (head >= s.heads && head < s.heads + s.kv_heads) keep_ranges(m, plan, layer, head - s.heads);
 }
 
-// A few rows of one segment that attend together, for one kv head.
-struct Block { int first, rows, segment, splits; };
+// A few rows of one segment that attend together, for one kv head; or one row that picks its pages, which pick it is.
+struct Block { int first, rows, segment, splits, pick = -1; };
 
 static void finish_queries(Model& m, const Block& block, int kv, const Part* part, float* values) {
   const int shared = m.shape.heads / m.shape.kv_heads, dim = m.shape.head_dim;
@@ -109,22 +111,33 @@ static void attend_split(Model& m, const Plan& plan, const Layer& layer, const B
     q[i] = m.queries + ((size_t)row * s.heads + kv * shared + i % shared) * s.head_dim;
     seen[i] = plan.positions[row] + 1;
   }
-  const int pages = (plan.positions[block.first + block.rows - 1]) / PAGE + 1;
+  int pages = (plan.positions[block.first + block.rows - 1]) / PAGE + 1;
+  const int32_t* table = plan.tables + (size_t)block.segment * plan.width;
+  if (block.pick >= 0) {  // a shorter table that ends in the same page; tokens are counted along it
+    for (int i = 0; i < n; i++) seen[i] -= (pages - m.budget.most) * PAGE;
+    pages = m.budget.most, table = m.budget.list(block.pick, kv, s.kv_heads);
+  }
   const int first = split * SPLIT_PAGES, last = std::min(pages, first + SPLIT_PAGES);
   const size_t at = (size_t)kv * PAGE * s.head_dim, stride = (size_t)s.kv_heads * PAGE * s.head_dim;
   for (int i = 0; i < n; i += MOST_QUERIES) {
     const int some = std::min(MOST_QUERIES, n - i);
-    attend_for(some)(q + i, seen + i, plan.tables + (size_t)block.segment * plan.width, first, last, layer.keys + at,
-                     layer.values + at, stride, s.head_dim, part + i, values + (size_t)i * s.head_dim);
+    attend_for(some)(q + i, seen + i, table, first, last, layer.keys + at, layer.values + at, stride, s.head_dim, part + i,
+                     values + (size_t)i * s.head_dim);
   }
 }
 
-static std::vector<Block> blocks_of(const Model& m, const Plan& plan) {
+static std::vector<Block> blocks_of(const Model& m, const Plan& plan, bool is_picking = false) {
   const int shared = m.shape.heads / m.shape.kv_heads, together = std::max(1, MOST_QUERIES / shared);
+  auto picks = [&](int row) { return is_picking && m.budget.of[row] >= 0; };
   std::vector<Block> blocks;
   for (int g = 0; g < plan.segments; g++)
-    for (int at = 0; at < plan.segment_rows[g]; at += together) {
-      const int first = plan.segment_first[g] + at, rows = std::min(together, plan.segment_rows[g] - at);
+    for (int first = plan.segment_first[g], end = first + plan.segment_rows[g], rows; first < end; first += rows) {
+      rows = 1;
+      if (picks(first)) {
+        blocks.push_back({first, 1, g, (m.budget.most + SPLIT_PAGES - 1) / SPLIT_PAGES, m.budget.of[first]});
+        continue;
+      }
+      while (rows < together && first + rows < end && !picks(first + rows)) rows++;
       blocks.push_back({first, rows, g, plan.positions[first + rows - 1] / SPLIT + 1});
     }
   return blocks;
@@ -214,12 +227,15 @@ static void copy_page(Model& m, int from, int to, int layer) {
   Layer& l = m.layers[layer];
   memcpy(l.keys + to * page, l.keys + from * page, page * sizeof(float));
   memcpy(l.values + to * page, l.values + from * page, page * sizeof(float));
+  copy_ranges(m, from, to, layer);
 }
 
 static void step(Model& m, const Plan& plan) {
   const Shape& s = m.shape;
-  const std::vector<Block> blocks = blocks_of(m, plan);
-  const bool is_split = splits_of(m, blocks);
+  prepare_picks(m, plan);
+  const bool is_picking = !m.budget.rows.empty();
+  const std::vector<Block> blocks = blocks_of(m, plan), few = is_picking ? blocks_of(m, plan, true) : blocks;
+  const bool is_split = splits_of(m, blocks), is_few_split = splits_of(m, few);
   for (Rows* each : {&m.normed, &m.mixed, &m.inner}) each->prepare(plan.rows);
   m.last.prepare(plan.choices);
   m.neurons.prepare(plan.rows);
@@ -239,7 +255,13 @@ static void step(Model& m, const Plan& plan) {
       const Rows& in = norm(m, plan.rows, layer.attention_norm, worker);
       m.crew.each(heads, grain(m, heads, plan.rows), [&](int head) { project_head(m, plan, layer, in, head); },
                   coming(layer.out, 2));
-      attention(m, plan, layer, blocks, is_split);
+      if (is_picking && &layer - m.layers.data() >= m.budget.dense_layers) {
+        pick_pages(m, plan, layer);
+        if (worker == 0) for (const Block& b : blocks) plan.unread[1] += unfetched(m, plan, b.segment, b.first, b.rows);
+        attention(m, plan, layer, few, is_few_split);
+      } else {
+        attention(m, plan, layer, blocks, is_split);
+      }
       add_projection(m, layer.out, m.mixed, plan.rows, coming(layer.gate_up, 4));
       const Rows& again = norm(m, plan.rows, layer.mlp_norm, worker);
       const int at = (int)(&layer - m.layers.data());
@@ -296,6 +318,13 @@ void engine_ends(Model* m, const uint8_t* embedding, int embedding_form, const u
   m->head = matrix(head, head_form, m->shape.vocab, m->shape.hidden, norms);
   m->norm = norm, m->cosines = cosines, m->sines = sines;
   m->allot();
+}
+// From the next step on, rows that may pick attend to `most` pages at most, but for the first `dense_layers`. The first
+// call comes before any step, and no later one has fewer dense layers. 0 when there is no memory for it.
+int engine_budget(Model* m, int most, int dense_layers) {
+  const Shape& s = m->shape;
+  m->budget.most = most, m->budget.dense_layers = dense_layers;
+  return m->budget.allot(s.layers, (size_t)s.kv_heads * s.pages * 2 * s.head_dim, dense_layers);
 }
 void engine_step(Model* m, const Plan* plan) { step(*m, *plan); }
 }
