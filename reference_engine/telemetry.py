@@ -35,18 +35,7 @@ class Metrics:
         self._skipped = Counter(
             "engine_skipped_tokens", "Tokens that cost no step of their own, and why", ["reason"], registry=registry
         )
-        self._macs = Counter(
-            "engine_work_macs",
-            "Multiply-adds of ended requests: done, or spared by a lever",
-            ["what"],
-            registry=registry,
-        )
-        self._bytes = Counter(
-            "engine_work_bytes",
-            "Bytes read for ended requests: done, or spared by a lever",
-            ["what"],
-            registry=registry,
-        )
+        self._work = _WorkCounters(registry)
         self._drafted = Counter("engine_drafted_tokens", "Tokens guessed and checked", registry=registry)
         self._accepted = Counter("engine_accepted_tokens", "Guesses that were right", registry=registry)
         self._told = Tally()
@@ -99,9 +88,7 @@ class Metrics:
     def finished(self, request: Request) -> None:
         self._requests.labels(finish_reason=request.finish).inc()
         self._prompt.inc(request.prompt_tok)
-        for what, work in request.work.items():
-            self._macs.labels(what=what).inc(max(work.macs, 0))
-            self._bytes.labels(what=what).inc(max(work.bytes, 0))
+        self._work.add(request)
         if request.first_ns is not None:
             self._first_s.observe((request.first_ns - request.received_ns) / NS_PER_S)
         if request.finished_ns is not None:
@@ -110,6 +97,20 @@ class Metrics:
     def text(self) -> bytes:
         """The metrics in Prometheus text format."""
         return generate_latest(self.registry)
+
+
+class _WorkCounters:
+    """Work of ended requests by what became of it: done, or spared by a lever."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        told = "of ended requests: done, or spared by a lever"
+        self._macs = Counter("engine_work_macs", f"Multiply-adds {told}", ["what"], registry=registry)
+        self._bytes = Counter("engine_work_bytes", f"Bytes read {told}", ["what"], registry=registry)
+
+    def add(self, request: Request) -> None:
+        for what, work in request.work.items():
+            self._macs.labels(what=what).inc(max(work.macs, 0))
+            self._bytes.labels(what=what).inc(max(work.bytes, 0))
 
 
 class RequestLog:
