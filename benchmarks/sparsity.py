@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.engine import versions
 from benchmarks.figures import Figures, Measured, at_least, at_most, told
 from benchmarks.sparsity_quality import compared
+from benchmarks.sparsity_relu import break_even_rows, relu_rows
 from benchmarks.sparsity_speed import EXACT, Load, Ran, Runner, Variant, chat_prompts, in_turn
 from reference_engine.config import Budget
 from reference_engine.model.pull import console_progress, pull
@@ -39,12 +40,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     figures = Figures()
     with console_progress() as progress:
         weights = pull(progress)
-    tokenizer = load_tokenizer(weights, "")
-    runner = Runner(weights, tokenizer, chat_prompts(tokenizer))
+    runner = _runner(weights)
     loads = [Load(each.name, each.batch, each.batch, 8, min(each.prompt_tok, 512)) for each in (*SHORT, *LONG)]
     for number in range(1, asked.rounds + 1):
         print(f"round {number} of {asked.rounds}", flush=True)
         figures.take(_speeds(runner, loads if asked.quick else (*SHORT, *LONG), number))
+    if asked.relu is not None:
+        twins = [_runner(asked.relu / name) for name in ("relu-model", "silu-model")]
+        for number in range(1, asked.rounds + 1):
+            print(f"twins, round {number} of {asked.rounds}", flush=True)
+            figures.take(relu_rows(twins[0], number))
+            figures.take(break_even_rows(twins[1], number))
     with tempfile.TemporaryDirectory() as folder:
         for workload, prompts, max_tok in (("chat", 24, 64), ("graded", 120, None)):
             if not asked.quick:
@@ -65,6 +71,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not asked.quick:
         figures.write(asked.out, versions([]), asked.rounds)
     return 0
+
+
+def _runner(weights: Path) -> Runner:
+    tokenizer = load_tokenizer(weights, "")
+    return Runner(weights, tokenizer, chat_prompts(tokenizer))
 
 
 def _speeds(runner: Runner, loads: Sequence[Load], number: int) -> Iterator[Measured]:
@@ -101,16 +112,17 @@ def _rows(ran: Mapping[str, Ran], wanted: Load) -> Iterator[Measured]:
 
 def _qualities(workload: str, found: Mapping[str, Parity]) -> Iterator[Measured]:
     for name, parity in found.items():
-        at, agreed, like = f"{name} on {workload}", parity.agreement, parity.likeness
+        at, made = f"{name} on {workload}", parity.compared
+        agreed, like = made.agreement, made.likeness
         yield told(f"{at}: same answers", agreed.same / agreed.compared, f"share of {agreed.compared}")
         if like is not None:
             yield told(f"{at}: perplexity", 100 * like.perplexity_rel, "% more")
             yield told(f"{at}: KL", like.kl.mean, "nat/token, at least")
-        if parity.right is not None:
+        if made.right is not None:
             yield told(
                 f"{at}: right",
-                parity.right.candidate_right / parity.right.graded,
-                f"share of {parity.right.graded}; dense {parity.right.reference_right / parity.right.graded:.3f}",
+                made.right.candidate_right / made.right.graded,
+                f"share of {made.right.graded}; dense {made.right.reference_right / made.right.graded:.3f}",
             )
 
 
@@ -118,7 +130,9 @@ def _asked(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="one small round: does it still run?")
     parser.add_argument("--rounds", type=int, help=f"how often all is measured in turn ({ROUNDS})")
-    parser.add_argument("--relu", type=Path, metavar="FOLDER", help="the ReLU-gated model, see relu.py")
+    parser.add_argument(
+        "--relu", type=Path, metavar="FOLDER", help="with relu-model/ and silu-model/, as relu.py makes it"
+    )
     parser.add_argument("--out", type=Path, default=RESULT, help=f"the JSON (results/{RESULT.name})")
     asked = parser.parse_args(arguments)
     asked.rounds = asked.rounds or (1 if asked.quick else ROUNDS)

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from benchmarks.figures import Measured, at_least, at_most, told
 from benchmarks.sparsity_speed import Load, Ran, Runner, Variant, in_turn
+from reference_engine.config import Budget
 
 GUESSES = frozenset({"speculation"})
 ZEROS, PLAIN = Variant("zeros left out", GUESSES), Variant("dense twin", GUESSES | {"zeros"})
@@ -39,3 +40,23 @@ def relu_rows(runner: Runner, number: int, batches: Sequence[int] = BATCHES) -> 
             0,
             "answers",
         )
+
+
+THRESHOLDS = (1e-4, 0.01, 0.03, 0.1, 0.2, 0.4)  # of a SiLU gate, from nearly all neurons to few
+CUT_BATCHES = (1, 4, 16)
+
+
+def break_even_rows(runner: Runner, number: int, batches: Sequence[int] = CUT_BATCHES) -> Iterator[Measured]:
+    """One round of the SiLU twin with every gate cut at ever higher thresholds: the same kernels at any density. What
+    it says is wrong by then; only its speed is looked at."""
+    dense = Variant("all neurons", GUESSES | {"zeros"})
+    layers = runner.model(dense).spec.layers
+    cut = [Variant(f"gates cut at {each:g}", GUESSES, Budget(gate=(each,) * layers)) for each in THRESHOLDS]
+    for batch in batches:
+        wanted = Load(str(batch), batch, batch, OUTPUT_TOK // 2, PROMPT_TOK)
+        ran = {variant.name: runner.run(variant, wanted) for variant in in_turn((dense, *cut), number)}
+        for variant in cut:
+            each, at = ran[variant.name], f"{variant.name}, batch {batch}"
+            yield told(f"{at}: neurons open for a row", each.density, "share")
+            yield told(f"{at}: neurons read in a step", each.union, "share")
+            yield told(f"{at}: over all neurons", each.tokens_per_s / ran[dense.name].tokens_per_s, "x tokens/s")

@@ -55,9 +55,9 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """What a load came to. `made`: tokens while it was timed; `work`: what was done and spared for those, by reason;
-    `answers`: all tokens of each request. `density`: share of the neurons that a row multiplied; `union`: share of those
-    whose weights a step read."""
+    """What a load came to. `made`: tokens while it was timed; `density`: share of the neurons that a row multiplied;
+    `union`: share of those whose weights a step read; `work`: what was done and spared for those tokens, by reason;
+    `answers`: all tokens of each request."""
 
     tokens_per_s: float
     cpu_s_per_token: float

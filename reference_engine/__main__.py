@@ -40,6 +40,11 @@ def _parser() -> argparse.ArgumentParser:
     _add_model(export)
     export.add_argument("folder", type=Path)
     export.set_defaults(run=_export)
+    calibrate = commands.add_parser("calibrate", help="learn gate thresholds, for serve --gate-sparsity")
+    _add_model(calibrate)
+    calibrate.add_argument("--out", type=Path, required=True, metavar="FILE")
+    calibrate.add_argument("--tokens", type=int, default=4096, help="tokens of its own to learn from (default 4096)")
+    calibrate.set_defaults(run=_calibrate)
     return parser
 
 
@@ -86,6 +91,11 @@ def _add_engine(serve: argparse.ArgumentParser) -> None:
         default="float32",
         help="what a GPU multiplies in: float32 is exact, bfloat16 is not (default float32)",
     )
+    serve.add_argument(
+        "--gate-sparsity", type=float, metavar="SHARE",
+        help="leave out this share of the neurons, those with the smallest gates; changes answers (default: none)",
+    )  # fmt: skip
+    serve.add_argument("--sparsity-file", type=Path, metavar="FILE", help="its thresholds (shipped for `default`)")
     serve.add_argument("--threads", type=int, help="CPU threads (default: all cores)")
     serve.add_argument(
         "--without",
@@ -106,9 +116,11 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
 
 
 def _serve(args: argparse.Namespace) -> None:
-    from reference_engine.config import EngineConfig
-    from reference_engine.sparse.pages import page_budget
+    from reference_engine.config import Budget, EngineConfig
+    from reference_engine.sparse.pages import pages_of
 
+    pages = pages_of(args.page_budget)
+    weights, name = _source(args.model)
     config = EngineConfig(
         kv_tok=args.kv_tokens,
         max_running=args.max_running,
@@ -116,13 +128,12 @@ def _serve(args: argparse.Namespace) -> None:
         step_tok=args.step_tokens,
         draft_tok=args.draft_tokens,
         without=frozenset(args.without),
-        budget=page_budget(args.page_budget),
+        budget=Budget(gate=_gate_thresholds(args, weights), pages=pages),
     )
     for option in ("threads", "max_requests"):
         value = getattr(args, option)
         if value is not None and value < 1:
             raise EngineError(f"--{option.replace('_', '-')} is {value}; it must be at least 1", "config")
-    weights, name = _source(args.model)
     from reference_engine.server.listen import ServePlan, serve
 
     serve(
@@ -164,6 +175,30 @@ def _export(args: argparse.Namespace) -> None:
         print(export(checkpoint, load_tokenizer(checkpoint.source, checkpoint.sha256), args.folder))
     except OSError as err:
         raise EngineError(f"{args.folder} cannot be written: {err}", "export") from err
+
+
+def _gate_thresholds(args: argparse.Namespace, weights: "Source") -> tuple[float, ...]:
+    """For each layer the threshold of `--gate-sparsity`. raises: EngineError (config, sparsity-file)."""
+    if args.gate_sparsity is None:
+        if args.sparsity_file is not None:
+            raise EngineError("--sparsity-file goes with --gate-sparsity", "config")
+        return ()
+    from reference_engine.model.load import weights_sha256
+    from reference_engine.sparse.sparsity_file import thresholds_for
+
+    digest = weights_sha256(weights) if isinstance(weights, Path) else weights.weights_sha256
+    return thresholds_for(digest, args.sparsity_file).level(args.gate_sparsity).thresholds
+
+
+def _calibrate(args: argparse.Namespace) -> None:
+    from reference_engine.sparse.calibrate import calibrated_file
+
+    source = _source(args.model)[0]
+    if not isinstance(source, Path):
+        raise EngineError(f"{source}: weights that were drawn have nothing to learn thresholds from", "config")
+    if args.tokens < 1:
+        raise EngineError(f"--tokens is {args.tokens}; it must be at least 1", "config")
+    print(calibrated_file(source, args.out, args.tokens))
 
 
 def _source(model: str) -> "tuple[Source, str]":

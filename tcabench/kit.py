@@ -20,10 +20,11 @@ from tcabench.load import Endpoint, preflight
 from tcabench.load.bundled import bundled_engine
 from tcabench.load.endpoint import checked_url, is_loopback
 from tcabench.metrics import DEFAULT_METRICS
+from tcabench.parity.in_run import Sought, sought
 from tcabench.plan import RunOptions, RunPlan, decide, parse_plan, planned_marker
 from tcabench.policy import load_policy
 from tcabench.power import Fault, Meter, open_meters
-from tcabench.provenance import host_facts, server_facts
+from tcabench.provenance import has_random_weights, host_facts, server_facts
 from tcabench.quality import load_tokenizer
 from tcabench.records import Channel, Instrument, Kind, PowerSample, Role, Workload
 from tcabench.site import Site, load_site
@@ -43,7 +44,7 @@ def ledger_path() -> Path:
 @dataclass(frozen=True, slots=True)
 class Kit:
     """The opened world of one run. What happens goes into the journal, and before the watcher. `server_pid` is the
-    bundled engine's process; None for any other server."""
+    bundled engine's process; None for any other server. `reference`: how what the run is compared with is opened."""
 
     folder: Path
     clock: Clock
@@ -55,6 +56,7 @@ class Kit:
     signer: Signer
     watch: Watch
     server_pid: int | None = None
+    reference: Sought | None = None
 
     def take_request(self, event: dict[str, Any]) -> None:
         self.journal.request(event)
@@ -83,6 +85,11 @@ class Kit:
         elif event["e"] != "chunk":
             self.journal.event({"t": event["t"], "event": "marker_request", "step": event})
 
+    def asking(self, name: str, requests: int) -> Callable[[], None]:
+        """Tell that so many requests of the comparison follow; call what comes back after each."""
+        self.watch("asking", (name, requests))
+        return lambda: self.watch("asked", None)
+
     def rest(self, idle_s: float, phase: str) -> None:
         """Leave the server alone for `idle_s`, so that its idle power is known."""
         self.watch("phase", (phase.replace("_", " "), idle_s))
@@ -103,10 +110,12 @@ def open_kit(options: RunOptions, watch: Watch) -> Iterator[tuple[RunPlan, Kit]]
     if options.tokenizer is not None:
         load_tokenizer(options.tokenizer)
     key, signer = api_key(options.api_key_env), own_signer(options.key, options.key_passphrase_env)
+    reference = sought(options, api_key(options.reference_key_env, "--reference-key-env"))
     run_id = time.strftime("%Y%m%dT%H%M%SZ-", time.gmtime()) + secrets.token_hex(3)
     site = None if options.site is None else load_site(options.site)
+    named = replace(options, endpoint=url, reference=reference.system if reference else None)
     said = None if site is None else site.model_dump(mode="json")
-    plan = decide(run_id, replace(options, endpoint=url), workload, policy.id, policy.digest, DEFAULT_METRICS, said)
+    plan = decide(run_id, named, workload, policy.id, policy.digest, DEFAULT_METRICS, said)
     folder = options.out / run_id
     with ExitStack() as stack:
         journal = stack.enter_context(Journal(folder))
@@ -120,23 +129,26 @@ def open_kit(options: RunOptions, watch: Watch) -> Iterator[tuple[RunPlan, Kit]]
         plan = _settled(plan, found.endpoint, ready, meters, options)
         if workload.pin_output and not plan.pinned:
             watch("note", "output length is not pinned: the server refuses ignore_eos, so answers may be shorter")
-        _write_down(journal, plan, host_facts() | server_facts(found.said, ready, options.engine), meters)
+        facts = host_facts() | server_facts(found.said, ready, options.engine)
+        _write_down(journal, plan, facts, meters)
         inside = domains_inside(_channels(meters), plan.boundary)
         watch("power_channels", [domain.power.id for domain in inside if domain.power])
         tokenizer = options.tokenizer or _own_tokenizer(ready)
         pid = None if ready is None else int(ready["pid"])
-        yield plan, Kit(folder, SystemClock(), workload, found.endpoint, meters, journal, tokenizer, signer, watch, pid)
+        asked = None if has_random_weights(facts) else reference
+        opened = (workload, found.endpoint, meters, journal, tokenizer, signer, watch, pid, asked)
+        yield plan, Kit(folder, SystemClock(), *opened)
 
 
-def api_key(env: str | None) -> str | None:
-    """The API key in the environment variable named `env`. raises: UsageError when it is not set."""
+def api_key(env: str | None, option: str = "--api-key-env") -> str | None:
+    """The API key in the environment variable named `env`. raises: UsageError, with `option`, when it is not set."""
     if env is None:
         return None
     value = os.environ.get(env, "").strip()
     if not value:
-        raise UsageError(f"--api-key-env {env}: that environment variable is not set", "api-key")
+        raise UsageError(f"{option} {env}: that environment variable is not set", "api-key")
     if not (value.isascii() and value.isprintable()):
-        raise UsageError(f"--api-key-env {env}: what it holds cannot be sent in a header", "api-key")
+        raise UsageError(f"{option} {env}: what it holds cannot be sent in a header", "api-key")
     return value
 
 

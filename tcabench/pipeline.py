@@ -22,9 +22,11 @@ from tcabench.evidence import (
     seal,
 )
 from tcabench.evidence.canonical import plain
+from tcabench.evidence.parity_table import PARITY, PARITY_TABLE
 from tcabench.grades import graded
 from tcabench.kit import Kit, ledger_path
-from tcabench.load import LoadPlan, drive, fold, play_marker
+from tcabench.load import LoadPlan, drive, fold, fold_work, play_marker
+from tcabench.parity.in_run import ask_both, not_compared, planned_parity
 from tcabench.plan import RunPlan, parse_plan
 from tcabench.policy import Policy, parse_policy, standing
 from tcabench.power import recording
@@ -33,10 +35,12 @@ from tcabench.quality import detect, detected, recount
 from tcabench.records import Arrivals, NotMetered, Outcome, Quantity, RunRecord, Trace
 from tcabench.timeline import chips
 from tcabench.units import seconds
-from tcabench.verify.recompute import derive, phase_marks
+from tcabench.verify.parity import Pair, found_in, read_parity
+from tcabench.verify.recompute import Told, derive, phase_marks
 from tcabench.workload import expand
 
 LEAST_TAIL_S, MOST_TAIL_S = 1.0, 120.0
+DRAWN = "the weights were drawn at random; what the model says means nothing"
 VERDICT_EXIT = {Outcome.PASS: 0, Outcome.FAIL: 3}
 
 
@@ -69,6 +73,24 @@ def measure(plan: RunPlan, kit: Kit) -> None:
         kit.rest(plan.window.idle_s, "idle_after")
         kit.clock.sleep(tail_s(kit))
     kit.journal.flush()
+    compare(plan, kit)
+
+
+def compare(plan: RunPlan, kit: Kit) -> None:
+    """Ask the very server that was metered, and a reference, the same, after all metering: no joule of it is counted.
+    What both said goes into the journal; a reference that fails leaves the reason there."""
+    if plan.reference is None:
+        return
+    kit.journal.event({"t": kit.clock.now_ns(), "event": "comparison_start"})
+    if kit.reference is None:
+        document, table = not_compared(plan.reference.system, DRAWN), None
+    else:
+        planned, facts = planned_parity(kit.workload.prompts, plan.reference), {"model": plan.model}
+        document, table = ask_both(kit.endpoint, facts, kit.reference, planned, kit.folder, kit.asking)
+    if table is not None:
+        kit.journal.write(PARITY_TABLE, table)
+    kit.journal.write(PARITY, document)
+    kit.journal.event({"t": kit.clock.now_ns(), "event": "comparison_end"})
 
 
 def mark_load(plan: RunPlan, kit: Kit) -> None:
@@ -103,14 +125,17 @@ def conclude(folder: Path, tokenizer: Path | None, signer: Signer, complete: boo
         parse_policy(_document(kept, folder, "policy.yaml")),
     )
     events = kept.events if complete else closed(kept)
-    traces, quality = _quality(fold(kept.requests, last_ns(kept)), tokenizer, _sut(kept), plan)
-    document = plan.model_dump(mode="json")
-    found = derive(document, kept.channels, traces, kept.samples, events, policy, complete)
+    document, sut, work = plan.model_dump(mode="json"), _sut(kept), fold_work(kept.requests)
+    traces, quality = _quality(fold(kept.requests, last_ns(kept)), tokenizer, sut, plan)
+    parity, spoken = _parity(kept, plan, traces)
+    told = Told(sut, parity.get("found"), work)
+    found = derive(document, kept.channels, traces, kept.samples, events, policy, complete, told)
     record = RunRecord(
-        run_id=plan.run_id, complete=complete, plan=document, sut=_sut(kept), channels=kept.channels,
+        run_id=plan.run_id, complete=complete, plan=document, sut=sut, channels=kept.channels,
         samples=kept.samples, traces=traces, window=found.window, energy=found.energy, values=found.values,
         judgement=found.judgement, quality=as_kept(quality), events=tuple(as_kept(event) for event in events),
-        aligned=found.aligned,
+        aligned=found.aligned, parity=as_kept(parity), spoken=spoken, work=work,
+        work_sums=as_kept(found.work or {}),
     )  # fmt: skip
     return _sealed(folder, record, policy, signer)
 
@@ -120,10 +145,21 @@ def _quality(
 ) -> tuple[tuple[Trace, ...], dict[str, Any]]:
     """The traces, recounted and graded, and their `quality.json`; none of a model whose weights were drawn."""
     if has_random_weights(sut):
-        return tuple(traces), {"none": {"why": "the weights were drawn at random; what the model says means nothing"}}
+        return tuple(traces), {"none": {"why": DRAWN}}
     counted, account = recount(traces, tokenizer)
     told, grades = graded(counted, plan.workload)
     return told, account | detected(detect(told, plan.pinned)) | grades
+
+
+def _parity(kept: JournalRead, plan: RunPlan, traces: Sequence[Trace]) -> tuple[dict[str, Any], Pair | None]:
+    """The comparison with a reference and all that was said in it; ({}, None) where none was planned."""
+    if plan.reference is None:
+        return {}, None
+    members = {name: kept.documents[name] for name in (PARITY, PARITY_TABLE) if name in kept.documents}
+    if PARITY not in members:
+        return not_compared(plan.reference.system, "the run broke off before the answers were compared"), None
+    document, spoken = read_parity(members)
+    return document | {"found": found_in(document, spoken, traces, plan.workload.temperature)}, spoken
 
 
 def as_kept(document: Mapping[str, Any]) -> dict[str, Any]:

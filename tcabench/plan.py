@@ -13,7 +13,7 @@ from tcabench.records import Arrivals, WindowPlan, Workload
 from tcabench.site import parse_site
 
 MARKER_CHIPS = 16
-OPEN_LOOP = 8  # requests in flight while the marker is on, where the load itself has no such number
+OPEN_LOOP = 8  # requests in flight for marker and comparison, where the load itself has no such number
 Seconds = Annotated[float, Field(ge=0, le=7 * 86_400, allow_inf_nan=False)]
 
 
@@ -52,6 +52,16 @@ class PlannedMarker(Door):
     concurrency: Annotated[int, Field(ge=1, le=100_000)]
 
 
+class PlannedReference(Door):
+    """The comparison with a reference that follows the metering: with which `system`, on how many prompts of the run's
+    workload, by which share perplexity may differ and still be EQUIVALENT, so many requests in flight."""
+
+    system: Annotated[str, Field(min_length=1)]
+    prompts: Annotated[int, Field(ge=1, le=100_000)]
+    perplexity_margin: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+    concurrency: Annotated[int, Field(ge=1, le=100_000)]
+
+
 class RunPlan(Door):
     """A run, decided. `endpoint` is null for the bundled engine, whose port says nothing; `concurrency` repeats
     the closed loop's for policies that bind to it; `pinned` says whether the server takes `ignore_eos`."""
@@ -76,6 +86,7 @@ class RunPlan(Door):
     boundary: Literal["chip", "node", "rack", "facility"]
     metrics: Annotated[tuple[str, ...], Field(min_length=1, max_length=100)]
     policy: PlannedPolicy
+    reference: PlannedReference | None = None
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Self:
@@ -136,6 +147,11 @@ class RunOptions:
     key: Path | None = None
     key_passphrase_env: str | None = None
     engine: tuple[str, ...] = ()
+    reference: str | None = None
+    reference_model: str | None = None
+    reference_key_env: str | None = None
+    reference_prompts: int = 24
+    reference_margin: float = 0.01
 
 
 def decide(
@@ -172,6 +188,7 @@ def decide(
         "boundary": options.boundary or "chip",
         "metrics": metrics,
         "policy": {"id": policy_id, "digest": policy_digest},
+        "reference": _reference(options, arrivals, len(workload.prompts)),
     }
     return checked(RunPlan, fields, "run options")
 
@@ -191,6 +208,17 @@ def _arrivals(options: RunOptions, workload: Workload) -> Arrivals:
     if options.concurrency is None:
         return workload.arrivals
     return Arrivals(workload.arrivals.kind, options.concurrency, workload.arrivals.rate_per_s)
+
+
+def _reference(options: RunOptions, arrivals: Arrivals, prompts: int) -> dict[str, Any] | None:
+    """As many prompts as there are at most, and as many in flight as the load itself has."""
+    if options.reference is None:
+        return None
+    asked = min(options.reference_prompts, prompts)
+    return {
+        "system": options.reference, "prompts": asked, "perplexity_margin": options.reference_margin,
+        "concurrency": min(asked, arrivals.concurrency or OPEN_LOOP),
+    }  # fmt: skip
 
 
 def _window(options: RunOptions, own: WindowPlan) -> dict[str, float]:

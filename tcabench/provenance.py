@@ -41,6 +41,7 @@ def server_facts(
         "server.software": fact(said.get("server"), "Server response header"),
         "server.models": fact(said.get("models"), "GET /models"),
     }
+    facts["server.levers"] = _levers(said, ready)
     if said.get("random_weights"):
         facts["model.weights"] = fact(RANDOM, "GET /models: random_weights")
     if ready is None:
@@ -55,6 +56,15 @@ def server_facts(
     if options:
         facts["server.options"] = fact(" ".join(options), "tcabench")
     return facts
+
+
+def _levers(said: Mapping[str, Any], ready: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The levers that are on, each "equivalent" or "approximate", by the server's own word."""
+    if ready is not None and "levers" in ready:
+        return fact(dict(ready["levers"]), "bundled engine")
+    if said.get("levers") is not None:
+        return fact(dict(said["levers"]), "GET /models: levers")
+    return {**fact(None, "GET /models"), "why": "the server does not say which levers are on, nor of what kind"}
 
 
 def has_random_weights(sut: Mapping[str, Any]) -> bool:

@@ -87,6 +87,7 @@ class Script:
     finish: bool = True
     refuses: tuple[str, ...] = ()
     hang: bool = False
+    card: Mapping[str, Any] = field(default_factory=dict)  # what the list of models says of each beside its id
     says: Callable[[Mapping[str, Any]], str] | None = None  # the whole answer to a request's body, in one piece
 
 
@@ -102,7 +103,8 @@ class FakeEndpoint:
 
         if refused := self._unauthorized(request):
             return refused
-        return web.json_response({"object": "list", "data": [{"id": m, "object": "model"} for m in self.script.models]})
+        cards = [{"id": model, "object": "model", **self.script.card} for model in self.script.models]
+        return web.json_response({"object": "list", "data": cards})
 
     async def answer(self, request: "web.Request") -> "web.StreamResponse":
         from aiohttp import web

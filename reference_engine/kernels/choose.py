@@ -8,9 +8,11 @@ import torch
 from reference_engine.config import EngineConfig
 from reference_engine.errors import EngineError
 from reference_engine.kernels import build, native
+from reference_engine.kernels.neurons import is_packed
 from reference_engine.model.layers import Llama
 from reference_engine.model.load import Checkpoint
 from reference_engine.model.scores import Model
+from reference_engine.sparse.gate_thresholds import GateThresholds
 
 
 def cpu_model(
@@ -24,11 +26,14 @@ def cpu_model(
     if threads is not None:
         torch.set_num_threads(threads)
     if kernels == "torch" or not config.has("fusion"):
-        return Llama(load(False), config)
+        checkpoint = load(False)
+        _tell_of_thresholds(checkpoint, config, is_dense=True)
+        return Llama(checkpoint, config)
     checkpoint = load(True)
     missing = native.why_not(checkpoint.spec, config)
     try:
         if missing is None:
+            _tell_of_thresholds(checkpoint, config, is_packed(checkpoint, config))
             return native.NativeModel(checkpoint, config, _kind(kernels), threads)
     except build.NoCompiler as err:
         missing = str(err)
@@ -36,6 +41,12 @@ def cpu_model(
         raise EngineError(f"the {kernels} kernels cannot run this: {missing}", "config")
     print(_note(missing), file=sys.stderr, flush=True)
     return Llama(_floats(checkpoint), config)
+
+
+def _tell_of_thresholds(checkpoint: Checkpoint, config: EngineConfig, is_dense: bool) -> None:
+    """A note where gate thresholds change the answers and spare nothing."""
+    if any(config.budget.gate) and (why := GateThresholds().why_dense(checkpoint.spec, config, is_dense)):
+        print(f"note: {why}", file=sys.stderr, flush=True)
 
 
 def _kind(kernels: str) -> str:

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from reference_engine.config import Budget, EngineConfig, ModelSpec
 from reference_engine.errors import EngineError
-from reference_engine.kernels import build, pack
+from reference_engine.kernels import build, neurons, pack
+from reference_engine.model import activation
 from reference_engine.model.load import Checkpoint
 from reference_engine.model.rope import rope_frequencies
 from reference_engine.model.scores import Scores
@@ -115,16 +116,19 @@ class NativeModel:
 
     def _load(self, checkpoint: Checkpoint, packed: bool) -> None:
         layers = range(self.spec.layers)
-        matrices = [
-            [pack.pack(checkpoint, names, order, packed) for names, order in _parts(self.spec, f"model.layers.{i}.")]
-            for i in layers
-        ]
+        thresholds = np.array(activation.thresholds(self.spec, self._config), np.float32)
+        kind = neurons.ACTIVATIONS[self.spec.activation]
+        self._lib.engine_gates(self._model, kind, ctypes.c_void_p(thresholds.ctypes.data))  # which it copies
+        by_neuron = neurons.are_skipped(checkpoint, self._config)
+        matrices = [_matrices(checkpoint, f"model.layers.{i}.", packed, by_neuron) for i in layers]
         self._layer_bytes = sum(one.data.size for parts in matrices for one in parts)
         places = iter(self._keep_together([one.data for parts in matrices for one in parts]))
         for i in layers:
             at = f"model.layers.{i}."
-            for part, one in enumerate(matrices[i]):
+            for part, one in enumerate(matrices[i][: 2 if by_neuron else 4]):
                 self._lib.engine_matrix(self._model, i, part, next(places), one.form, one.outputs, one.inputs)
+            if by_neuron:
+                self._lib.engine_neurons(self._model, i, next(places), next(places), next(places))
             names = ("input_layernorm", "post_attention_layernorm")
             scales = [self._keep(checkpoint.floats(f"{at}{name}.weight").numpy()) for name in names]
             self._lib.engine_layer(self._model, i, *scales, self._cache(), self._cache())
@@ -178,6 +182,13 @@ class NativeModel:
     def _keep(self, array: NDArray[Any]) -> ctypes.c_void_p:
         self._kept.append(array)
         return ctypes.c_void_p(array.ctypes.data)
+
+
+def _matrices(checkpoint: Checkpoint, at: str, packed: bool, by_neuron: bool) -> list[pack.Packed]:
+    """The matrices of the layer whose tensors begin with `at`: four, or five with the MLP's neuron by neuron."""
+    parts = _parts(checkpoint.spec, at)[: 2 if by_neuron else 4]
+    matrices = [pack.pack(checkpoint, names, order, packed) for names, order in parts]
+    return matrices + (neurons.mlp_parts(checkpoint, at) if by_neuron else [])
 
 
 def _parts(spec: ModelSpec, at: str) -> list[tuple[list[str], NDArray[np.int64] | None]]:

@@ -4,13 +4,20 @@ Everything faster in this package is tested against it. Source: Touvron et al., 
 al., arXiv 2104.09864, in the half-split order of the Hugging Face weights.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
+from reference_engine.config import Activation
 from reference_engine.model.load import Checkpoint
 from reference_engine.model.rope import rope_frequencies
+
+ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
+    "silu": lambda gate: gate * torch.sigmoid(gate),
+    "relu": lambda gate: gate.clamp(min=0),
+    "relu2": lambda gate: gate.clamp(min=0) ** 2,
+}
 
 
 @torch.inference_mode()
@@ -48,7 +55,7 @@ def _attention(checkpoint: Checkpoint, at: str, x: Tensor, angles: Tensor) -> Te
 
 def _mlp(checkpoint: Checkpoint, at: str, x: Tensor) -> Tensor:
     gate, up = _linear(checkpoint, at + "gate_proj", x), _linear(checkpoint, at + "up_proj", x)
-    return _linear(checkpoint, at + "down_proj", gate * torch.sigmoid(gate) * up)
+    return _linear(checkpoint, at + "down_proj", ACTIVATIONS[checkpoint.spec.activation](gate) * up)
 
 
 def _turned(x: Tensor, angles: Tensor) -> Tensor:

@@ -51,7 +51,7 @@ def hf_config(spec: ModelSpec) -> dict[str, Any]:
         "num_key_value_heads": spec.kv_heads,
         "head_dim": spec.head_dim,
         "intermediate_size": spec.mlp,
-        "hidden_act": "silu",
+        "hidden_act": spec.activation,
         "rms_norm_eps": spec.rms_eps,
         "rope_parameters": rope,
         "max_position_embeddings": spec.context_tok,

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from reference_engine.config import EngineConfig
 from reference_engine.kernels.triton.matrix import Matrix
+from reference_engine.model.activation import thresholds
 from reference_engine.model.device import check_room
 from reference_engine.model.gpu_inputs import Inputs, Layout, fill, layout_of
 from reference_engine.model.gpu_weights import Weights, take_stacked, take_vector
@@ -61,6 +62,7 @@ class GpuLlama:
         checkpoint, self.device = weights.checkpoint, weights.device
         self.spec, self.weights_sha256 = checkpoint.spec, checkpoint.sha256
         self._config, self._kernels, self._exact = config, kernels, exact
+        self._thresholds = thresholds(self.spec, config)
         self._context_tok = min(self.spec.context_tok, config.pages * config.page_tok)
         self._per_tile = kernels.rows_per_tile(self.spec.heads, self.spec.kv_heads)
         check_room(weights.n_bytes + self._kv_bytes(), self.device, f"{checkpoint.source} with its cache")
@@ -92,7 +94,7 @@ class GpuLlama:
         """Best token (c,) and logits (c, vocab) float32 after each chosen row."""
         kernels, eps, exact = self._kernels, self.spec.rms_eps, self._exact
         x = self.embedding.rows(inputs.ids)
-        for layer in self.layers:
+        for layer, threshold in zip(self.layers, self._thresholds, strict=True):
             qkv = kernels.project(x, layer.qkv, layer.attention_norm, eps, exact=exact)
             queries = kernels.rotate_and_store(
                 qkv, self._turn, inputs.positions, inputs.slots, layer.keys, layer.values
@@ -102,7 +104,8 @@ class GpuLlama:
                 self._config.page_tok, context_tok, exact,
             )  # fmt: skip
             x = kernels.project(mixed, layer.out, residual=x, exact=exact)
-            inner = kernels.project(x, layer.gate_up, layer.mlp_norm, eps, gated=True, exact=exact)
+            inner = kernels.project(x, layer.gate_up, layer.mlp_norm, eps, gated=True, exact=exact,
+                                    activation=self.spec.activation, threshold=threshold)  # fmt: skip
             x = kernels.project(inner, layer.down, residual=x, exact=exact)
         logits = self._logits(x, inputs.chosen)
         return logits.argmax(-1), logits  # of equals the first

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import linear, rms_norm, silu
+from torch.nn.functional import linear, rms_norm
 
 from reference_engine.config import EngineConfig
 from reference_engine.kv.table import KvTable
+from reference_engine.model.activation import activated, thresholds
 from reference_engine.model.attention import paged_attention
 from reference_engine.model.batch import Batch, batch_of
 from reference_engine.model.load import Checkpoint
@@ -50,6 +51,7 @@ class Llama:
     def __init__(self, checkpoint: Checkpoint, config: EngineConfig, keep: bool = False) -> None:
         tensors = dict(checkpoint.tensors) if keep else checkpoint.tensors
         self.spec, self.weights_sha256, self._config = checkpoint.spec, checkpoint.sha256, config
+        self._thresholds = thresholds(checkpoint.spec, config)
         self.kv = KvTable(checkpoint.spec, config)
         self.layers = [_layer(tensors, f"model.layers.{i}.") for i in range(self.spec.layers)]
         self.embedding = tensors["model.embed_tokens.weight"]
@@ -73,7 +75,7 @@ class Llama:
         turn = self.cos[batch.positions], self.sin[batch.positions]
         for i, layer in enumerate(self.layers):
             x = x + self._attention(layer, i, x, turn, batch)
-            x = x + self._mlp(layer, x)
+            x = x + self._mlp(layer, self._thresholds[i], x)
         if not self._config.has("skipping"):
             return linear(self._normed(x, self.norm), self.head)[batch.logit_rows]
         return linear(self._normed(x[batch.logit_rows], self.norm), self.head)
@@ -87,9 +89,9 @@ class Llama:
         self.kv.write(i, batch.slots, keys, values)
         return layer.out(paged_attention(queries, i, batch, self.kv, self._config.budget).view(len(x), -1))
 
-    def _mlp(self, layer: Layer, x: Tensor) -> Tensor:
+    def _mlp(self, layer: Layer, threshold: float, x: Tensor) -> Tensor:
         gate, up = layer.gate_up(self._normed(x, layer.mlp_norm)).chunk(2, dim=-1)
-        return layer.down(silu(gate).mul_(up))
+        return layer.down(activated(gate, self.spec.activation, threshold).mul_(up))
 
     def _normed(self, x: Tensor, weight: Tensor) -> Tensor:
         return rms_norm(x, weight.shape, weight, self.spec.rms_eps)

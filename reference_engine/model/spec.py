@@ -7,6 +7,7 @@ from typing import Any
 
 from reference_engine.config import Llama3Scaling, ModelSpec
 from reference_engine.errors import ModelError
+from reference_engine.model.activation import HF_NAMES
 
 
 def spec_from_hf(folder: Path) -> ModelSpec:
@@ -36,13 +37,17 @@ def spec_from_hf(folder: Path) -> ModelSpec:
             mlp_bias=bool(config.get("mlp_bias", False)),
             bos_id=config.get("bos_token_id"),
             eos_ids=_ids(eos if eos is not None else config.get("eos_token_id")),
+            activation=HF_NAMES[config.get("hidden_act", "silu")],
         )
     except (TypeError, ValueError) as err:
         raise ModelError(f"{where} does not read: {err}", "model-damaged") from err
 
 
 def spec_from_gguf(metadata: Mapping[str, Any], tied: bool, where: str) -> ModelSpec:
-    """The `ModelSpec` of a GGUF's metadata. raises: ModelError (model-damaged, model-unsupported)."""
+    """The `ModelSpec` of a GGUF's metadata; it has no key for the gate's activation, which is SiLU.
+
+    raises: ModelError (model-damaged, model-unsupported).
+    """
     family = metadata.get("general.architecture")
     if family != "llama":
         raise ModelError(f"{where} is a {family!r} model; the engine does the Llama family only", "model-unsupported")
@@ -109,8 +114,8 @@ def _refuse_other_families(config: Mapping[str, Any], where: str) -> None:
     names = config.get("architectures") or []
     if names != ["LlamaForCausalLM"]:
         raise ModelError(f"{where} names {names}; the engine does LlamaForCausalLM only", "model-unsupported")
-    if config.get("hidden_act", "silu") != "silu":
-        raise ModelError(f"{where} asks for {config['hidden_act']!r}; only silu is done", "model-unsupported")
+    if (act := config.get("hidden_act", "silu")) not in (*HF_NAMES,):
+        raise ModelError(f"{where} asks for {act!r}; done are {', '.join(HF_NAMES)}", "model-unsupported")
     if config.get("quantization_config"):
         raise ModelError(f"{where} is quantised; only float weights are read from folders", "model-unsupported")
 

@@ -6,13 +6,15 @@ from reference_engine.config import EngineConfig, ModelSpec
 from reference_engine.request import Request
 from reference_engine.schedule.plan import Segment, StepPlan
 from reference_engine.sparse.certified_head import CertifiedHead
+from reference_engine.sparse.gate_thresholds import GateThresholds
 from reference_engine.sparse.logits import UnneededLogits
 from reference_engine.sparse.pages import PageBudget
 from reference_engine.sparse.pattern import Pattern, Sizes, Work
 from reference_engine.sparse.prefix import Prefix
 from reference_engine.sparse.seen import Seen
+from reference_engine.sparse.zeros import Zeros
 
-PATTERNS: tuple[Pattern, ...] = (Prefix(), UnneededLogits(), CertifiedHead(), PageBudget())
+PATTERNS: tuple[Pattern, ...] = (Prefix(), UnneededLogits(), CertifiedHead(), Zeros(), GateThresholds(), PageBudget())
 DONE = "done"
 SHARED_QUERIES = 12  # queries that look at a page while it is at hand; `MOST_QUERIES` of the native step
 

@@ -59,5 +59,9 @@ def _record(tcab: bytes) -> tuple[RunRecord, Mapping[str, Any]]:
         quality=json.loads(members["quality.json"]),
         events=raw.events,
         aligned=derived.aligned,
+        parity=raw.parity,
+        spoken=raw.spoken,
+        work=raw.work,
+        work_sums=derived.work or {},
     )
     return record, result

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tcabench import __version__
-from tcabench.cli import ablate, meters, model, quality, recover, run, serve, verify
+from tcabench.cli import ablate, meters, model, quality, recover, run, serve, sparsity, verify
 from tcabench.errors import TcaError
 
 app = typer.Typer(
@@ -29,6 +29,7 @@ app.command("ablate")(ablate.ablate)
 app.command("quality")(quality.quality)
 app.add_typer(meters.app, name="meters")
 app.add_typer(model.app, name="model")
+app.add_typer(sparsity.app, name="sparsity")
 
 
 def _version(wanted: bool) -> None:

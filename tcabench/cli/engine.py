@@ -34,3 +34,15 @@ def export_model(model: Path | None, folder: Path) -> Path:
         return export(load(path), load_tokenizer(path, weights_sha256(path)), folder)
     except EngineError as err:
         raise UsageError(str(err), err.kind) from err
+
+
+def calibrate_gates(model: Path | None, out: Path, tokens: int) -> Path:
+    """`out`, with gate thresholds for `model` (the default one if None) learnt from `tokens` tokens of its own; stderr
+    tells how far it is. raises: UsageError."""
+    from reference_engine.errors import EngineError
+    from reference_engine.sparse.calibrate import calibrated_file
+
+    try:
+        return calibrated_file(model or pull_model(None), out, tokens)
+    except EngineError as err:
+        raise UsageError(str(err), err.kind) from err

@@ -33,12 +33,13 @@ class Figures:
         self.watts: dict[str, float] = {}
         self.joules, self.last_power_ns, self.notes = 0.0, 0, deque[str](maxlen=4)
         self.power_channels: frozenset[str] = frozenset()
+        self.asked, self.to_ask = 0, 0  # requests of a comparison's present part
 
     def take(self, kind: str, what: Any) -> None:
         """One notice of the run: ("phase", (name, planned_s)), ("request", event), ("power", samples), ..."""
         handlers: dict[str, Callable[[Any], None]] = {
             "phase": self._phase, "request": self._request, "power": self._power, "note": self.notes.append,
-            "power_channels": self._channels,
+            "power_channels": self._channels, "asking": self._asking, "asked": self._one_asked,
         }  # fmt: skip
         handlers[kind](what)
 
@@ -48,6 +49,13 @@ class Figures:
     def _phase(self, what: tuple[str, float]) -> None:
         self.phase, self.planned_s = what
         self.phase_began_s = time.monotonic()
+
+    def _asking(self, what: tuple[str, int]) -> None:
+        self._phase((what[0], 0.0))
+        self.asked, self.to_ask = 0, what[1]
+
+    def _one_asked(self, _: None) -> None:
+        self.asked += 1
 
     def _request(self, event: dict[str, Any]) -> None:
         if event["e"] == "sent":
@@ -110,6 +118,8 @@ class LiveFigures:
             grid.add_row(Text(visible(note), style="dim"))
         if f.planned_s:
             return Group(self.bar, grid)
+        if f.to_ask:
+            return Text(f"{f.phase} … {f.asked} of {f.to_ask}, {elapsed_s:.0f} s")
         return Group(Text(f"{f.phase} … {elapsed_s:.0f} s"), grid)
 
 
@@ -141,6 +151,8 @@ def _plain(figures: Figures) -> Watch:
             say(visible(what))
         elif kind == "phase":
             say(f"[{what[0]}]" + (f" {what[1]:g} s" if what[1] else ""))
+        elif kind == "asking":
+            say(f"{what[0]}: {what[1]} requests")
         elif time.monotonic() - said_s[0] > LINE_EVERY_S and figures.phase == "load":
             said_s[0] = time.monotonic()
             say(f"  {figures.line()}")

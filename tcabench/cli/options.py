@@ -14,6 +14,10 @@ def _verdict(text: str, **bounds: Any) -> Any:
     return typer.Option(rich_help_panel="Power and verdict", help=text, **bounds)
 
 
+def _quality(text: str, **bounds: Any) -> Any:
+    return typer.Option(rich_help_panel="Quality", help=text, **bounds)
+
+
 def _evidence(text: str, *names: str) -> Any:
     return typer.Option(*names, rich_help_panel="Evidence", help=text)
 
@@ -60,6 +64,22 @@ PolicyName = Annotated[str, _verdict("Name of a built-in policy, or a YAML file.
 BoundaryName = Annotated[
     str | None, _verdict("chip, node, rack or facility.", show_default="the outermost that is metered")
 ]
+
+ReferenceSystem = Annotated[
+    str | None,
+    _quality("Compare the answers afterwards with a URL, `bundled`, or `dense` (the engine in float32, levers off)."),
+]
+ReferenceModel = Annotated[
+    str | None,
+    _quality(
+        "Model name at the reference's URL; for the engine a folder or GGUF.", show_default="the metered engine's"
+    ),
+]
+ReferenceKeyEnv = Annotated[
+    str | None, _quality("Name of the environment variable that holds the reference's API key.")
+]
+ReferencePrompts = Annotated[int, _quality("So many prompts of the workload.", min=1, max=100_000)]
+ReferenceMargin = Annotated[float, _quality("Perplexity may differ by this share and be EQUIVALENT.", min=0, max=1)]
 
 Out = Annotated[Path, _evidence("Where run folders are made.")]
 Key = Annotated[Path | None, _evidence("Ed25519 signing key (PEM); your own, made on first use, if left out.")]

@@ -59,7 +59,8 @@ def _compared(sides: tuple[Side, Side], planned: "PlannedParity", json: Path | N
     from tcabench.kit import api_key
     from tcabench.parity import measure, open_system
 
-    keys = [api_key(env) for _, _, env in sides]
+    names = ("--reference-key-env", "--candidate-key-env")
+    keys = [api_key(env, name) for (_, _, env), name in zip(sides, names, strict=True)]
     with tempfile.TemporaryDirectory(prefix="tcabench-quality-") as folder:
         opened = [open_system(*side[:2], key, Path(folder)) for side, key in zip(sides, keys, strict=True)]
         try:
@@ -70,4 +71,4 @@ def _compared(sides: tuple[Side, Side], planned: "PlannedParity", json: Path | N
     show_parity(parity, reference, candidate)
     if json is not None:
         write_parity(json, parity, reference, candidate)
-    return EXIT[parity.found.standing]
+    return EXIT[parity.compared.found.standing]

@@ -42,24 +42,24 @@ def asking(is_quiet: bool) -> Iterator[Callable[[str, int], Callable[[], None]]]
 
 def show_parity(parity: Parity, reference: System, candidate: System) -> None:
     """The figures, where answers parted, and the verdict with its reason."""
-    out = console()
-    agreed, like = parity.agreement, parity.likeness
+    out, made = console(), parity.compared
+    agreed, like = made.agreement, made.likeness
     table = Table(title=f"{candidate.name} against {reference.name}", title_justify="left")
     table.add_column("figure")
     table.add_column("value", justify="right")
     table.add_column("95 % interval or note")
-    for row in (*_agreed(agreed), *(_alike(like) if like else [("scores", "none", parity.unscored)])):
+    for row in (*_agreed(agreed), *(_alike(like) if like else [("scores", "none", made.unscored)])):
         table.add_row(*(visible(cell) for cell in row))
-    cached = "not seen" if parity.cached is None else str(parity.cached)
+    cached = "not seen" if made.cached is None else str(made.cached)
     table.add_row("prompts answered alike for two seeds", cached, "by the candidate alone; 2 or more look like a cache")
-    if parity.right is not None:
-        table.add_row(*_right(parity.right))
+    if made.right is not None:
+        table.add_row(*_right(made.right))
     out.print(table)
     if agreed.partings:
         out.print(_partings(agreed))
-    code = EXIT[parity.found.standing]
-    out.print(f"[bold {COLOURS[code]}]{parity.found.standing.value}[/]: ", end="")
-    out.print(visible(parity.found.why), markup=False)
+    code = EXIT[made.found.standing]
+    out.print(f"[bold {COLOURS[code]}]{made.found.standing.value}[/]: ", end="")
+    out.print(visible(made.found.why), markup=False)
 
 
 def _agreed(agreed: Agreement) -> list[tuple[str, str, str]]:

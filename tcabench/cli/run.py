@@ -22,9 +22,7 @@ def run(
     requests: o.Requests = None,
     duration: o.Duration = None,
     warmup: o.Warmup = None,
-    idle: o.Idle = None,
-    drain: o.Drain = None,
-    seed: o.Seed = 0,
+    idle: o.Idle = None, drain: o.Drain = None, seed: o.Seed = 0,
     api: o.Api = "chat",
     timeout: o.Timeout = 300.0,
     api_key_env: o.ApiKeyEnv = None,
@@ -34,11 +32,14 @@ def run(
     marker: o.MarkerSeconds = None,
     policy: o.PolicyName = "indicative",
     boundary: o.BoundaryName = None,
+    reference: o.ReferenceSystem = None, reference_model: o.ReferenceModel = None,
+    reference_key_env: o.ReferenceKeyEnv = None, reference_prompts: o.ReferencePrompts = 24,
+    reference_margin: o.ReferenceMargin = 0.01,
     out: o.Out = Path("runs"),
     key: o.Key = None,
     key_passphrase_env: o.KeyPassphraseEnv = None,
     quiet: o.Quiet = False,
-) -> None:
+) -> None:  # fmt: skip
     """Measure a server's tokens per kWh and write a signed report."""
     from tcabench.plan import RunOptions
 
@@ -47,7 +48,8 @@ def run(
         requests=requests, measure_s=duration, warmup_s=warmup, idle_s=idle, drain_s=drain, seed=seed,
         timeout_s=timeout, api_key_env=api_key_env, tokenizer=tokenizer, meters=tuple(meter) if meter else None,
         site=site, marker_s=marker, policy=policy, boundary=boundary, out=out, key=key,
-        key_passphrase_env=key_passphrase_env,
+        key_passphrase_env=key_passphrase_env, reference=reference, reference_model=reference_model,
+        reference_key_env=reference_key_env, reference_prompts=reference_prompts, reference_margin=reference_margin,
     )  # fmt: skip
     raise typer.Exit(_measured(options, quiet))
 

@@ -56,10 +56,13 @@ def plain(text: str, style: str = "") -> Text:
 
 def show_concluded(done: "Concluded") -> None:
     """The table of values, the clauses of the policy, the verdict and where the files lie."""
+    from tcabench.report.sections.parity import headline
+
     out, result = console(), done.result
     out.print(_values(result))
     for why, names in _absent(result).items():
         out.print(Text.assemble("not metered: ", ", ".join(names), ": ", plain(why, "dim")))
+    out.print(Text.assemble("answers: ", plain(headline(done.record.parity))))
     out.print(_clauses(result))
     for line in _banner(done):
         out.print(line)

@@ -55,8 +55,11 @@ def judge_facts(
     window: Window | None,
     complete: bool,
     stat_rel: float | None,
+    sut: Mapping[str, Any],
+    parity: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
-    """What a policy may ask about a run besides its values; the run and its verifier tell it the same."""
+    """What a policy may ask about a run besides its values; the run and its verifier tell it the same. `parity`: what
+    was found in the comparison with a reference, None where there is none."""
     return {
         "grade": energy.grade if energy else None,
         "lost_rel": lost_rel(energy) if energy else None,
@@ -72,7 +75,15 @@ def judge_facts(
         "concurrency": plan["concurrency"],
         "complete": complete,
         "stat_rel": stat_rel,
+        "levers": (sut.get("server.levers") or {}).get("value"),
+        "answers": _answers(plan["reference"], parity) if parity else None,
     }
+
+
+def _answers(planned: Mapping[str, Any], parity: Mapping[str, Any]) -> dict[str, Any]:
+    """The verdict on the answers, and what was declared before."""
+    declared = {"reference": planned["system"], "margin": planned["perplexity_margin"], "prompts": planned["prompts"]}
+    return {"verdict": parity["verdict"], **declared}
 
 
 def _window(window: Window) -> dict[str, str]:

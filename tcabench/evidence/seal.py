@@ -14,11 +14,12 @@ from tcabench.evidence.disk import write_atomic
 from tcabench.evidence.document import result_document
 from tcabench.evidence.dsse import read_bundle, sign, write_bundle
 from tcabench.evidence.pack import build_pack, open_pack
+from tcabench.evidence.parity_table import PARITY, PARITY_TABLE, write_spoken
 from tcabench.evidence.signers import Signer
 from tcabench.evidence.slot import Page, embeddable, split_page
 from tcabench.evidence.statement import Digests, build_statement, write_statement
 from tcabench.evidence.store import FOLDER
-from tcabench.evidence.tables import write_channels, write_samples, write_traces
+from tcabench.evidence.tables import WORK_TABLE, write_channels, write_samples, write_traces, write_work
 from tcabench.records import RunRecord
 
 ATTESTATION, REPORT = "attestation.jsonl", "report.html"
@@ -94,7 +95,15 @@ def members(record: RunRecord, policy_yaml: bytes, ledger: bytes) -> dict[str, b
         "result.json": canonical(_result(record)),
         "requests.parquet": write_traces(record.traces),
         "power.parquet": write_samples(record.samples),
+        **({WORK_TABLE: write_work(record.work)} if record.work else {}),
+        **_compared(record),
     }
+
+
+def _compared(record: RunRecord) -> dict[str, bytes]:
+    """The comparison with a reference, where one was planned, and all that the two said, where they did."""
+    said = {PARITY_TABLE: write_spoken(*record.spoken)} if record.spoken else {}
+    return {PARITY: plain(record.parity), **said} if record.parity else {}
 
 
 def _result(record: RunRecord) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from tcabench.records import Channel, PowerSample
 FOLDER = "evidence"
 EVENTS, REQUESTS, POWER = "events.jsonl", "journal/requests.jsonl", "journal/power.jsonl"
 STREAMS = (EVENTS, REQUESTS, POWER)
-DOCUMENTS = ("plan.json", "sut.json", "channels.json", "policy.yaml", "quality.json")
+DOCUMENTS = ("plan.json", "sut.json", "channels.json", "policy.yaml", "quality.json", "parity.json", "parity.parquet")
 FLUSH_S = 0.25
 WAKE_BYTES = 64_000
 MOST_BYTES = 4_000_000  # beyond this the caller waits for the disk
@@ -48,8 +48,7 @@ class Journal:
         self._thread.start()
 
     def write(self, name: str, content: bytes | Mapping[str, Any] | Sequence[Any]) -> None:
-        """Put a document (`plan.json`, `sut.json`, `channels.json`, `policy.yaml`, `quality.json`) in the folder, whole
-        at once. raises: EvidenceError."""
+        """Put one of `DOCUMENTS` in the folder, whole at once. raises: EvidenceError."""
         if name not in DOCUMENTS:
             raise ValueError(f"{name!r} is not one of {DOCUMENTS}")
         self._raise_failure()

@@ -6,13 +6,19 @@ from typing import Any
 
 from tcabench.errors import EvidenceError, NotVerified
 from tcabench.evidence.canonical import plain, read_json
-from tcabench.records import Channel, Instrument, Kind, PowerSample, Role, Status, Trace
+from tcabench.records import Channel, Instrument, Kind, PowerSample, Role, Status, Trace, Work
 
 MAX_ROWS = 5_000_000
 MAX_VALUES = 200_000_000
 MAX_TABLE_BYTES = 400_000_000
 MAX_NAME = 1_000
-BATCH_ROWS = {"requests.parquet": 8, "power.parquet": 65_536}  # a request may hold megabytes of text
+WORK_TABLE = "work.parquet"
+BATCH_ROWS = {
+    "work.parquet": 65_536,
+    "requests.parquet": 8,
+    "parity.parquet": 8,
+    "power.parquet": 65_536,
+}  # a request may hold megabytes of text
 NUMBERS = {"gain_low", "gain_high", "resolution", "modulus", "class_pct"}
 COUNTS = {"update_ns", "period_ns", "average_ns"}
 FLAGS = {"is_estimate", "has_own_clock"}
@@ -24,24 +30,34 @@ def write_traces(traces: Sequence[Trace]) -> bytes:
 
     Lone surrogates, which no UTF-8 can hold, become U+FFFD.
     """
-    return _write([_utf8(asdict(trace)) for trace in traces], _trace_schema(), "requests.parquet")
+    return write_table([_utf8(asdict(trace)) for trace in traces], _trace_schema(), "requests.parquet")
 
 
 def read_traces(data: bytes) -> tuple[Trace, ...]:
     """What `write_traces` was given. raises: NotVerified."""
-    rows = _read(data, _trace_schema(), "requests.parquet")
-    return tuple(_built(_trace, rows, "requests.parquet"))
+    rows = read_table(data, _trace_schema(), "requests.parquet")
+    return tuple(built(_trace, rows, "requests.parquet"))
 
 
 def write_samples(samples: Sequence[PowerSample]) -> bytes:
     """`power.parquet`: one row a reading, in their order. raises: EvidenceError."""
-    return _write([asdict(sample) for sample in samples], _sample_schema(), "power.parquet")
+    return write_table([asdict(sample) for sample in samples], _sample_schema(), "power.parquet")
 
 
 def read_samples(data: bytes) -> tuple[PowerSample, ...]:
     """What `write_samples` was given. raises: NotVerified."""
-    rows = _read(data, _sample_schema(), "power.parquet")
-    return tuple(_built(lambda row: PowerSample(**row), rows, "power.parquet"))
+    rows = read_table(data, _sample_schema(), "power.parquet")
+    return tuple(built(lambda row: PowerSample(**row), rows, "power.parquet"))
+
+
+def write_work(work: Sequence[Work]) -> bytes:
+    """`work.parquet`: one row a request and reason, in their order. raises: EvidenceError."""
+    return write_table([_utf8(asdict(row)) for row in work], _work_schema(), WORK_TABLE)
+
+
+def read_work(data: bytes) -> tuple[Work, ...]:
+    """What `write_work` was given. raises: NotVerified."""
+    return tuple(built(lambda row: Work(**row), read_table(data, _work_schema(), WORK_TABLE), WORK_TABLE))
 
 
 def write_channels(channels: Sequence[Channel]) -> bytes:
@@ -54,7 +70,7 @@ def read_channels(data: bytes) -> tuple[Channel, ...]:
     rows = read_json(data, "channels.json")
     if not isinstance(rows, list):
         raise NotVerified("channels.json: not a list of channels", kind="malformed")
-    channels = tuple(_built(_channel, rows, "channels.json"))
+    channels = tuple(built(_channel, rows, "channels.json"))
     if len({channel.id for channel in channels}) != len(channels):
         raise NotVerified("channels.json: two channels have one id", kind="malformed")
     return channels
@@ -69,6 +85,13 @@ def _trace_schema() -> Any:
     return pa.schema([pa.field(f.name, types.get(f.name, whole), f.name not in REQUIRED) for f in fields(Trace)])
 
 
+def _work_schema() -> Any:
+    import pyarrow as pa
+
+    types = {"request": pa.int64(), "reason": pa.string(), "macs": pa.int64(), "bytes": pa.int64()}
+    return pa.schema([pa.field(name, kind, nullable=False) for name, kind in types.items()])
+
+
 def _sample_schema() -> Any:
     import pyarrow as pa
 
@@ -77,7 +100,8 @@ def _sample_schema() -> Any:
     return pa.schema([pa.field(name, kind, nullable=name == "device_ns") for name, kind in types.items()])
 
 
-def _write(rows: list[dict[str, Any]], schema: Any, name: str) -> bytes:
+def write_table(rows: list[dict[str, Any]], schema: Any, name: str) -> bytes:
+    """`rows` as parquet with exactly `schema`. raises: EvidenceError."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -90,8 +114,9 @@ def _write(rows: list[dict[str, Any]], schema: Any, name: str) -> bytes:
     return written
 
 
-def _read(data: bytes, schema: Any, name: str) -> list[dict[str, Any]]:
-    """Every row of the table in `data`, which must have exactly `schema` and a size that fits in memory."""
+def read_table(data: bytes, schema: Any, name: str) -> list[dict[str, Any]]:
+    """Every row of the table in `data`, which must have exactly `schema` and a size that fits in memory.
+    raises: NotVerified."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -127,7 +152,8 @@ def _has_long_name(batch: Any) -> bool:
     return any(len(name) > MAX_NAME for name in batch.column("channel").dictionary.to_pylist())
 
 
-def _built(build: Callable[[Any], Any], rows: Sequence[Any], name: str) -> Iterator[Any]:
+def built(build: Callable[[Any], Any], rows: Sequence[Any], name: str) -> Iterator[Any]:
+    """Every row through `build`. raises: NotVerified for one that it cannot use."""
     for number, row in enumerate(rows):
         try:
             yield build(row)
@@ -160,8 +186,9 @@ def _types(field: str) -> tuple[type, ...]:
 
 def _utf8(row: dict[str, Any]) -> dict[str, Any]:
     """The row with text that UTF-8 can hold."""
-    return {key: _held(value) if isinstance(value, str) else value for key, value in row.items()}
+    return {key: held(value) if isinstance(value, str) else value for key, value in row.items()}
 
 
-def _held(text: str) -> str:
+def held(text: str) -> str:
+    """`text` as UTF-8 can hold it: lone surrogates become U+FFFD."""
     return text.encode("utf-8", "surrogatepass").decode("utf-8", "replace")

@@ -6,6 +6,8 @@ from urllib.parse import urlsplit
 
 from tcabench.errors import UsageError
 
+KEY_OPTIONS = {"--reference": "--reference-key-env"}
+
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
@@ -44,19 +46,20 @@ def is_loopback(base_url: str) -> bool:
         return host == "localhost"
 
 
-def checked_url(base_url: str) -> str:
-    """`base_url` without a trailing slash. raises: UsageError for what is not an http(s) URL, or holds a secret."""
+def checked_url(base_url: str, option: str = "--endpoint") -> str:
+    """`base_url` without a trailing slash. raises: UsageError, naming the `option`, for what is not an http(s) URL, or
+    holds a secret."""
     try:
         parts = urlsplit(base_url)
         usable = parts.scheme in ("http", "https") and (parts.hostname or "").encode("idna") and parts.port != 0
     except ValueError:  # a bad IPv6 address, port or host name; UnicodeError is one too
         usable = False
     if not usable:
-        raise UsageError(f"--endpoint {base_url!r} is not an http:// or https:// URL", "endpoint-url")
+        raise UsageError(f"{option} {base_url!r} is not an http:// or https:// URL", "endpoint-url")
     if parts.username or parts.password or parts.query or parts.fragment:
         raise UsageError(
-            "--endpoint must not carry a user, password, query or fragment: the URL is written into the evidence. "
-            "Put the key into an environment variable and name it with --api-key-env",
+            f"{option} must not carry a user, password, query or fragment: the URL is written into the evidence. "
+            f"Put the key into an environment variable and name it with {KEY_OPTIONS.get(option, '--api-key-env')}",
             "endpoint-url",
         )
     return base_url.rstrip("/")

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tcabench.records import Status, Trace
+from tcabench.records import Status, Trace, Work
 
 
 def fold(events: Iterable[Mapping[str, Any]], ended_ns: int) -> tuple[Trace, ...]:
@@ -21,6 +21,12 @@ def fold(events: Iterable[Mapping[str, Any]], ended_ns: int) -> tuple[Trace, ...
             ends[event["i"]] = event
     broken = {"t": ended_ns, "status": Status.CANCELLED.value, "err": "the run broke off before the answer ended"}
     return tuple(trace(sent[i], chunks.get(i, []), ends.get(i, broken)) for i in sorted(sent))
+
+
+def fold_work(events: Iterable[Mapping[str, Any]]) -> tuple[Work, ...]:
+    """What the server told of its work, request by request in their order; () where it told nothing."""
+    told = {event["i"]: event["work"] for event in events if event["e"] == "end" and "work" in event}
+    return tuple(Work(index, reason, *told[index][reason]) for index in sorted(told) for reason in sorted(told[index]))
 
 
 def trace(sent: Mapping[str, Any], chunks: list[Mapping[str, Any]], end: Mapping[str, Any]) -> Trace:

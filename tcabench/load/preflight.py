@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 PROBE_TOK = 4
 CHECK_TIMEOUT_S = 120.0
+MOST_LEVERS, MOST_NAME = 100, 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +57,16 @@ async def _preflight(probe: Endpoint, endpoint: Endpoint, want_pin: bool) -> Rea
         sends_ignore_eos=accepted.sends_ignore_eos,
         sends_usage_option=accepted.sends_usage_option,
     )
-    is_random = any(card.get("random_weights") is True for card in cards or () if card["id"] == ready.model)
-    return Readiness(ready, {"models": models, "server": server, "random_weights": is_random})
+    card = next((card for card in cards or () if card["id"] == ready.model), {})
+    said = {"random_weights": card.get("random_weights") is True, "levers": _levers(card.get("levers"))}
+    return Readiness(ready, {"models": models, "server": server, **said})
+
+
+def _levers(told: Any) -> dict[str, str] | None:
+    """The levers that are on, each with its kind, None where the server says nothing that can be read as such."""
+    if not isinstance(told, dict) or len(told) > MOST_LEVERS:
+        return None
+    return {str(name)[:MOST_NAME]: str(kind)[:MOST_NAME] for name, kind in told.items()}
 
 
 async def _models(session: "ClientSession", endpoint: Endpoint) -> tuple[list[dict[str, Any]] | None, str | None]:

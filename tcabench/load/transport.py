@@ -33,6 +33,7 @@ class Answer:
     output_tok: int | None = None
     server_id: str | None = None
     retry_after_s: float = 0.0
+    work: dict[str, list[int]] | None = None
 
     def take(self, delta: Delta) -> None:
         """Keep what a payload said."""
@@ -40,6 +41,7 @@ class Answer:
         self.prompt_tok = delta.prompt_tok if delta.prompt_tok is not None else self.prompt_tok
         self.output_tok = delta.output_tok if delta.output_tok is not None else self.output_tok
         self.server_id = delta.server_id or self.server_id
+        self.work = delta.work or self.work
         if delta.error:
             raise ProtocolError(f"the stream carried an error: {delta.error}")
 
@@ -146,8 +148,9 @@ async def _refused(response: "ClientResponse", answer: Answer) -> None:
 
 
 def _end_event(index: int, answer: Answer, endpoint: Endpoint, now_ns: int) -> dict[str, Any]:
+    told = {"work": answer.work} if answer.work else {}
     return {
         "e": "end", "i": index, "t": now_ns, "status": answer.status.value, "http": answer.http,
         "err": endpoint.excerpt(answer.error), "finish": answer.finish, "prompt": answer.prompt_tok,
-        "output": answer.output_tok, "sid": answer.server_id,
+        "output": answer.output_tok, "sid": answer.server_id, **told,
     }  # fmt: skip

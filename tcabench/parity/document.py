@@ -9,10 +9,11 @@ from tcabench.parity.systems import System
 
 def document(parity: Parity, reference: System, candidate: System) -> dict[str, Any]:
     """All that was found, what it rests on, and what was decided before."""
-    planned, agreed, like = parity.planned, parity.agreement, parity.likeness
+    planned, made = parity.planned, parity.compared
+    agreed, like = made.agreement, made.likeness
     return {
-        "verdict": parity.found.standing.value,
-        "why": parity.found.why,
+        "verdict": made.found.standing.value,
+        "why": made.found.why,
         "reference": {"name": reference.name, **reference.facts},
         "candidate": {"name": candidate.name, **candidate.facts},
         "planned": {
@@ -20,7 +21,7 @@ def document(parity: Parity, reference: System, candidate: System) -> dict[str, 
             "perplexity_margin": planned.margin, "concurrency": planned.concurrency,
         },
         "agreement": {**asdict(agreed), "flip_bound": agreed.flip_bound},
-        "likeness": {**asdict(like), "perplexity_rel": like.perplexity_rel} if like else {"why": parity.unscored},
-        "graded": {**asdict(parity.right), "p_value": parity.right.p_value} if parity.right else None,
-        "cached_prompts": parity.cached,
+        "likeness": {**asdict(like), "perplexity_rel": like.perplexity_rel} if like else {"why": made.unscored},
+        "graded": {**asdict(made.right), "p_value": made.right.p_value} if made.right else None,
+        "cached_prompts": made.cached,
     }  # fmt: skip

@@ -6,16 +6,15 @@ from dataclasses import dataclass
 from tcabench.errors import NotMeasured
 from tcabench.load.ask import Asking, Tick, ask, score
 from tcabench.parity.systems import System
-from tcabench.quality.agreement import Agreement, agreement, self_error
-from tcabench.quality.likeness import Likeness, likeness
-from tcabench.quality.paired import Paired, paired
-from tcabench.quality.verdict import Found, stand
+from tcabench.quality.compared import Compared, compared
+from tcabench.quality.paired import graded
 from tcabench.records import Prompt
-from tcabench.records.quality import Reply, Score
+from tcabench.records.quality import Reply, Score, Spoken
 
 TOP = 5  # alternatives told with each token: what every API that tells any at all allows
 AGAIN = 8  # prompts of which the reference's own error is taken
 CACHE_PROMPTS, CACHE_TOK = 4, 32  # sampled twice with different seeds: so many tokens do not come out alike by chance
+SEEDS = (1, 2)
 Stage = Callable[[str, int], Tick]
 
 
@@ -32,17 +31,12 @@ class PlannedParity:
 
 @dataclass(frozen=True, slots=True)
 class Parity:
-    """What was found. `cached`: prompts that the candidate, unlike the reference, answered alike for two seeds; None
-    where a sampled answer came back as an error. `right`: graded answers, where the prompts say how they are graded.
-    `unscored`: why no text was scored, "" where texts were."""
+    """What was planned, what both said, and what was found in it."""
 
     planned: PlannedParity
-    agreement: Agreement
-    likeness: Likeness | None
-    right: Paired | None
-    cached: int | None
-    unscored: str
-    found: Found
+    reference: Spoken
+    candidate: Spoken
+    compared: Compared
 
 
 def measure(reference: System, candidate: System, planned: PlannedParity, stage: Stage) -> Parity:
@@ -55,13 +49,11 @@ def measure(reference: System, candidate: System, planned: PlannedParity, stage:
         raise NotMeasured(f"the reference {reference.name} does not answer: {failed[0].error}", "parity-reference")
     again = answers(reference, planned, planned.prompts[:AGAIN], planned.concurrency, stage)
     theirs = answers(candidate, planned, planned.prompts, planned.concurrency, stage)
-    agreed = agreement(once, theirs, self_error(once, again))
     scored = [scores(system, planned, once, stage) for system in (reference, candidate)]
-    like, cached = likeness(*scored), cached_prompts(reference, candidate, planned, stage)
-    unscored = "" if like else _why(reference, scored[0]) or _why(candidate, scored[1]) or "no text was cut alike"
-    right = paired(planned.prompts, once, theirs)
-    found = stand(agreed, like, planned.margin, cached, right)
-    return Parity(planned, agreed, like, right, cached, unscored, found)
+    drawn = [sampled(system, planned, stage) for system in (reference, candidate)]
+    ours = Spoken(reference.name, graded(planned.prompts, once), again, drawn[0], scored[0])
+    others = Spoken(candidate.name, graded(planned.prompts, theirs), (), drawn[1], scored[1])
+    return Parity(planned, ours, others, compared(ours, others, planned.margin))
 
 
 def answers(
@@ -79,24 +71,8 @@ def scores(system: System, planned: PlannedParity, replies: Sequence[Reply], sta
     return score(system.endpoint, texts, TOP, planned.concurrency, stage(f"{system.name}: scores", len(texts)))
 
 
-def cached_prompts(reference: System, candidate: System, planned: PlannedParity, stage: Stage) -> int | None:
-    """How many prompts the candidate answers alike at temperature 1 for two seeds where the reference does not; None
-    where either answers one with an error."""
+def sampled(system: System, planned: PlannedParity, stage: Stage) -> tuple[tuple[Reply, ...], ...]:
+    """Answers to a few prompts at temperature 1, once for each seed."""
     prompts = planned.prompts[:CACHE_PROMPTS]
-    ours, theirs = (_alike(system, prompts, stage) for system in (reference, candidate))
-    if ours is None or theirs is None:
-        return None
-    return sum(other and not one for one, other in zip(ours, theirs, strict=True))
-
-
-def _alike(system: System, prompts: Sequence[Prompt], stage: Stage) -> list[bool] | None:
-    tick = stage(f"{system.name}: two seeds", 2 * len(prompts))
-    one, two = (ask(system.endpoint, prompts, Asking(CACHE_TOK, 1.0, seed, None), 1, tick) for seed in (1, 2))
-    if any(reply.error for reply in (*one, *two)):
-        return None
-    return [bool(a.text) and a.text == b.text for a, b in zip(one, two, strict=True)]
-
-
-def _why(system: System, scored: Sequence[Score]) -> str:
-    errors = [each.error for each in scored if each.error]
-    return f"{system.name}: {errors[0]}" if errors else ""
+    tick = stage(f"{system.name}: two seeds", len(SEEDS) * len(prompts))
+    return tuple(ask(system.endpoint, prompts, Asking(CACHE_TOK, 1.0, seed, None), 1, tick) for seed in SEEDS)

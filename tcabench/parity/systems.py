@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tcabench.ablation.ladder import LEVERS
 from tcabench.errors import UsageError
 from tcabench.load import Endpoint, preflight
 from tcabench.load.bundled import bundled_engine
@@ -25,6 +24,15 @@ class System:
     facts: Mapping[str, Any]
 
 
+def checked_name(name: str, option: str = "") -> str:
+    """`name` as a system's: `bundled`, `dense` or a URL without a trailing slash. raises: UsageError, with `option`."""
+    if name in (BUNDLED, DENSE):
+        return name
+    if "://" not in name:
+        raise UsageError(f"{option} {name!r} is neither a URL nor {BUNDLED} or {DENSE}".lstrip(), "system")
+    return checked_url(name, option or "--endpoint")
+
+
 @contextmanager
 def open_system(name: str, model: str | None, key: str | None, folder: Path) -> Iterator[System]:
     """`bundled`: the reference engine as it comes; `dense`: the same in plain float32, every lever off; else a URL.
@@ -32,12 +40,12 @@ def open_system(name: str, model: str | None, key: str | None, folder: Path) -> 
 
     raises: UsageError, EndpointError, NotMeasured.
     """
-    if name not in (BUNDLED, DENSE):
-        if "://" not in name:
-            raise UsageError(f"{name!r} is neither a URL nor {BUNDLED} or {DENSE}", "system")
+    if checked_name(name) not in (BUNDLED, DENSE):
         ready = preflight(Endpoint(checked_url(name), model or "", "chat", TIMEOUT_S, key), False)
         yield _of_worth(System(name, ready.endpoint, {"url": name, "model": ready.endpoint.model, **ready.said}))
         return
+    from tcabench.ablation.ladder import LEVERS  # here, for its package opens runs, and a run opens systems
+
     off = LEVERS if name == DENSE else ()
     arguments = [*(("--model", model) if model else ()), *(word for lever in off for word in ("--without", lever))]
     log = folder / f"{name}-{len(list(folder.iterdir()))}.log"

@@ -23,7 +23,8 @@ def judge(policy: Policy, values: Mapping[str, Value], facts: Mapping[str, Any])
     facts: grade, boundary, model, model_sha256, workload, workload_version, workload_digest, window_s, concurrency,
     complete, stat_rel (relative half-width, k = 2, of the energy per token that comes from spread within the run),
     lost_rel (share of the window without sound readings), clock_faults (why a meter's clock is not to be trusted) and
-    broken_counters (what happened to counters that started anew, where power was taken instead).
+    broken_counters (what happened to counters that started anew, where power was taken instead), levers (those that
+    are on, each "equivalent" or "approximate") and answers (verdict, margin, prompts and reference of the comparison).
     A fact that is absent is unknown, which is never in a policy's favour.
     """
     required = [_judged(check, policy, values, facts) for check in policy.requirements]

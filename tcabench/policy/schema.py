@@ -7,22 +7,27 @@ from difflib import get_close_matches
 from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from tcabench.door import Door, checked, read_yaml
 from tcabench.errors import PluginError, UsageError
 from tcabench.policy.checks import CHECKS
+from tcabench.policy.checks.answers import Answers, Least
 from tcabench.policy.checks.check import Check, Rule
 from tcabench.policy.checks.complete import Complete
+from tcabench.policy.checks.equivalent_levers import EquivalentLevers
 from tcabench.policy.checks.min_grade import Grade, MinGrade
 from tcabench.policy.checks.min_window import MinWindow
 from tcabench.policy.checks.readings import Readings
 from tcabench.policy.checks.scope import Scope
 
 BUILTIN = ("indicative", "letter-15k", "llama-3.1-8b-chat")
-RESERVED = ("scope", "run.complete", "evidence.min_grade", "evidence.min_window_s", "evidence.readings")
+RESERVED = (
+    "scope", "run.complete", "evidence.min_grade", "evidence.min_window_s", "evidence.readings", "system.levers",
+    "system.quality",
+)  # fmt: skip
 DEFAULT_GRADE: Grade = "E1"  # an estimate (E0) is accepted only by a policy that says so
 
 
@@ -33,7 +38,9 @@ class Evidence(Door):
 
 
 class PolicyFile(Door):
-    """A policy as it stands in the file; each of `checks` is read by its own kind."""
+    """A policy as it stands in the file; each of `checks` is read by its own kind. `levers: equivalent` refuses levers
+    that may change an answer; `quality` asks for the run's own comparison with a reference, and at least that verdict.
+    """
 
     id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
     version: Annotated[int, Field(ge=1)]
@@ -41,6 +48,8 @@ class PolicyFile(Door):
     note: str = ""
     scope: Scope | None = None
     evidence: Evidence = Evidence()
+    levers: Literal["equivalent"] | None = None
+    quality: Least | None = None
     decision_rule: Rule = "guard_band"
     checks: list[dict[str, Any]]
 
@@ -49,7 +58,8 @@ class PolicyFile(Door):
 class Policy:
     """A policy ready to judge. `digest` is the sha256 (hex) of `yaml_bytes`, the file as it was read.
 
-    `requirements` are about the run as evidence (complete, scope, grade, window), `clauses` about its values.
+    `requirements` are about the run as evidence (complete, scope, grade, window) and the system's levers and answers,
+    `clauses` about its values.
     """
 
     id: str
@@ -110,6 +120,10 @@ def _requirements(raw: PolicyFile) -> tuple[Check, ...]:
     found.append(Readings(id="evidence.readings", max_lost_rel=raw.evidence.max_lost_rel))
     if raw.evidence.min_window_s:
         found.append(MinWindow(id="evidence.min_window_s", window_s=raw.evidence.min_window_s))
+    if raw.levers:
+        found.append(EquivalentLevers(id="system.levers"))
+    if raw.quality:
+        found.append(Answers(id="system.quality", least=raw.quality))
     return tuple(found)
 
 

@@ -6,7 +6,7 @@ the tokens of a text are not independent of each other.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import exp, log
+from math import exp, fsum, log
 
 from tcabench.records.quality import Score, Token
 
@@ -72,11 +72,11 @@ def likeness(reference: Sequence[Score], candidate: Sequence[Score]) -> Likeness
         return None
     tokens = sum(text.tokens for text in texts)
     return Likeness(
-        texts=len(texts), tokens=tokens, perplexity=exp(sum(text.reference_nll for text in texts) / tokens),
+        texts=len(texts), tokens=tokens, perplexity=exp(fsum(text.reference_nll for text in texts) / tokens),
         nll=_spread([text.nll for text in texts], [text.tokens for text in texts]),
         kl=_spread([text.kl for text in texts], [text.tokens for text in texts]),
         same_best=sum(text.same_best for text in texts) / tokens,
-        logprob_max=max(text.largest for text in texts), logprob_mean=sum(text.total for text in texts) / tokens,
+        logprob_max=max(text.largest for text in texts), logprob_mean=fsum(text.total for text in texts) / tokens,
         unlike=len(good) - len(alike), failed=len(pairs) - len(good),
     )  # fmt: skip
 
@@ -94,10 +94,10 @@ def _text(reference: Score, candidate: Score) -> _Text:
     ]
     gaps = [gap for _, _, gap in pairs]
     return _Text(
-        nll=sum(gaps), kl=sum(_kl(one, other) for one, other, _ in pairs), tokens=len(pairs),
+        nll=fsum(gaps), kl=fsum(_kl(one, other) for one, other, _ in pairs), tokens=len(pairs),
         same_best=sum(_best(one) == _best(other) for one, other, _ in pairs),
-        largest=max(map(abs, gaps), default=0.0), total=sum(map(abs, gaps)),
-        reference_nll=-sum(one.logprob or 0.0 for one, _, _ in pairs),
+        largest=max(map(abs, gaps), default=0.0), total=fsum(map(abs, gaps)),
+        reference_nll=-fsum(one.logprob or 0.0 for one, _, _ in pairs),
     )  # fmt: skip
 
 
@@ -115,12 +115,12 @@ def _kl(reference: Token, candidate: Token) -> float:
     lower a divergence, so the true one is at least this. Source: Cover and Thomas, Elements of Information Theory,
     2nd ed., section 2.7 (log sum inequality)."""
     ours, theirs = _known(reference), _known(candidate)
-    shared = ours.keys() & theirs.keys()
+    shared = sorted(ours.keys() & theirs.keys())  # in one order, for sums that come out alike wherever they are made
     p, q = [exp(ours[label]) for label in shared], [exp(theirs[label]) for label in shared]
-    rest_p, rest_q = 1 - sum(p), 1 - sum(q)
+    rest_p, rest_q = 1 - fsum(p), 1 - fsum(q)
     if rest_p > 0 and rest_q > 0:
         p, q = [*p, rest_p], [*q, rest_q]
-    return max(sum(a * log(a / b) for a, b in zip(p, q, strict=True) if a > 0 and b > 0), 0.0)
+    return max(fsum(a * log(a / b) for a, b in zip(p, q, strict=True) if a > 0 and b > 0), 0.0)
 
 
 def _spread(sums: Sequence[float], tokens: Sequence[int]) -> Spread:
@@ -128,8 +128,7 @@ def _spread(sums: Sequence[float], tokens: Sequence[int]) -> Spread:
     Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapters 8 and 13 (blocks are texts)."""
     import numpy as np
 
-    total, count = np.asarray(sums, float), np.asarray(tokens, float)
-    drawn = np.random.default_rng(SEED).integers(0, len(total), (DRAWS, len(total)))
-    means = total[drawn].sum(1) / np.maximum(count[drawn].sum(1), 1.0)
+    draws = np.random.default_rng(SEED).integers(0, len(sums), (DRAWS, len(sums))).tolist()
+    means = [fsum(sums[i] for i in drawn) / max(sum(tokens[i] for i in drawn), 1) for drawn in draws]
     low95, low90, high90, high95 = (float(value) for value in np.quantile(means, (0.025, 0.05, 0.95, 0.975)))
-    return Spread(float(total.sum() / max(count.sum(), 1.0)), low90, high90, low95, high95)
+    return Spread(fsum(sums) / max(sum(tokens), 1), low90, high90, low95, high95)

@@ -1,7 +1,7 @@
 """Which of two systems answers graded questions better, question by question."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import comb
 
@@ -38,11 +38,18 @@ class Paired:
         return self.lost > self.gained and self.p_value < LEVEL
 
 
-def paired(prompts: Sequence[Prompt], reference: Sequence[Reply], candidate: Sequence[Reply]) -> Paired | None:
-    """Both systems' answers to those of `prompts` that state how they are graded; None where none does."""
+def graded(prompts: Sequence[Prompt], replies: Sequence[Reply]) -> tuple[Reply, ...]:
+    """`replies`, each with its grade where its prompt states how it is graded. An error is no right answer; one that
+    cannot be graded stays without."""
     asked = {prompt.id: prompt for prompt in prompts if prompt.grader is not None and prompt.answer is not None}
-    ours, theirs = (_right(asked, replies) for replies in (reference, candidate))
-    both = [(ours[name], theirs[name]) for name in asked if name in ours and name in theirs]
+    return tuple(_graded(asked.get(reply.id), reply) for reply in replies)
+
+
+def paired(reference: Sequence[Reply], candidate: Sequence[Reply]) -> Paired | None:
+    """Both systems' graded answers, prompt by prompt; None where no prompt has a grade of both."""
+    theirs = {reply.id: reply.right for reply in candidate}
+    pairs = [(reply.right, theirs.get(reply.id)) for reply in reference]
+    both = [(one, other) for one, other in pairs if one is not None and other is not None]
     if not both:
         return None
     return Paired(
@@ -51,14 +58,8 @@ def paired(prompts: Sequence[Prompt], reference: Sequence[Reply], candidate: Seq
     )  # fmt: skip
 
 
-def _right(asked: Mapping[str, Prompt], replies: Sequence[Reply]) -> dict[str, bool]:
-    """By prompt: whether the answer is right. One that cannot be graded is left out; an error is no right answer."""
-    found: dict[str, bool] = {}
-    for reply in replies:
-        prompt = asked.get(reply.id)
-        if prompt is None:
-            continue
-        given = grade(prompt.grader or "", reply.text, prompt.answer or "").right if not reply.error else False
-        if given is not None:
-            found[reply.id] = given
-    return found
+def _graded(prompt: Prompt | None, reply: Reply) -> Reply:
+    if prompt is None:
+        return reply
+    right = grade(prompt.grader or "", reply.text, prompt.answer or "").right if not reply.error else False
+    return replace(reply, right=right)

@@ -1,6 +1,6 @@
 """The nouns. Stages do not import each other; what passes between them is declared here, frozen."""
 
-from tcabench.records.answers import Status, Trace
+from tcabench.records.answers import Status, Trace, Work
 from tcabench.records.energy import (
     Alignment,
     Axis,
@@ -25,5 +25,5 @@ __all__ = [
     "Alignment", "Arrivals", "Axis", "Carbon", "Channel", "ClockReading", "Component", "Context", "DomainEnergy",
     "Energy", "Facility", "Health", "Heat", "Instrument", "Judgement", "Kind", "Message", "NotMetered", "Outcome",
     "PowerSample", "Prompt", "Quantity", "Reading", "Request", "Role", "RunRecord", "Rung", "Split", "Status", "Trace",
-    "Value", "Verdict", "Window", "WindowPlan", "Workload",
+    "Value", "Verdict", "Window", "WindowPlan", "Work", "Workload",
 ]  # fmt: skip

@@ -19,6 +19,17 @@ class Status(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Work:
+    """By the server's own count: multiply-adds, and bytes read for them, of one request. `reason`: "done", or by what
+    they were spared."""
+
+    request: int
+    reason: str
+    macs: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Trace:
     """What happened to one request; all times in ns of the run's monotonic clock.
 

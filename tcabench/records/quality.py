@@ -16,7 +16,7 @@ class Token:
 @dataclass(frozen=True, slots=True)
 class Reply:
     """An answer to the prompt `id`, or the `error` that came instead. `tokens` is None where the API tells no
-    log-probabilities."""
+    log-probabilities; `right`: whether the answer was graded right, None where it was not graded."""
 
     id: str
     text: str = ""
@@ -24,6 +24,7 @@ class Reply:
     finish: str | None = None
     output_tok: int | None = None
     error: str = ""
+    right: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,3 +34,16 @@ class Score:
     id: str
     tokens: tuple[Token, ...] = ()
     error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """What the system `name` said when two were asked the same. `greedy`: an answer a prompt; `again`: some of those
+    a second time; `sampled`: answers to a few prompts at temperature 1, one set for each seed; `scores`: of the texts
+    that both were given."""
+
+    name: str
+    greedy: tuple[Reply, ...] = ()
+    again: tuple[Reply, ...] = ()
+    sampled: tuple[tuple[Reply, ...], ...] = ()
+    scores: tuple[Score, ...] = ()

@@ -1,13 +1,14 @@
 """Judged clauses, and a finished run."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from tcabench.records.answers import Trace
+from tcabench.records.answers import Trace, Work
 from tcabench.records.energy import Energy, Window
 from tcabench.records.power import Channel, PowerSample
+from tcabench.records.quality import Spoken
 from tcabench.records.quantity import Value
 
 
@@ -44,7 +45,7 @@ class Judgement:
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """A finished run as plain values; `plan`, `sut` and `quality` are JSON-ready."""
+    """A finished run as plain values; `plan`, `sut`, `quality` and `parity` are JSON-ready."""
 
     run_id: str
     complete: bool
@@ -60,3 +61,7 @@ class RunRecord:
     quality: Mapping[str, Any]
     events: tuple[Mapping[str, Any], ...] = ()
     aligned: tuple[PowerSample, ...] = ()  # the sound samples on the run's clock
+    parity: Mapping[str, Any] = field(default_factory=dict)  # the comparison with a reference; empty: none was planned
+    spoken: tuple[Spoken, Spoken] | None = None  # what reference and system said in it
+    work: tuple[Work, ...] = ()  # what the server says it did and was spared
+    work_sums: Mapping[str, Any] = field(default_factory=dict)  # of that in the window; empty: nothing was told

@@ -21,6 +21,8 @@ SCALES: dict[str, tuple[tuple[int | str, str], ...]] = {
     "kWh": ((1, "kWh"), ("1e-3", "Wh"), ("1e-6", "mWh")),
     "s": ((1, "s"), ("1e-3", "ms"), ("1e-6", "µs")),
     "1": (("0.01", "%"),),
+    "MAC": ((10**15, "PMAC"), (10**12, "TMAC"), (10**9, "GMAC"), (10**6, "MMAC"), (1, "MAC")),
+    "B": ((10**15, "PB"), (10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "kB"), (1, "B")),
 }
 UNIT_WORDS = {
     "token/kWh": "tokens/kWh",

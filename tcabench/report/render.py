@@ -34,7 +34,8 @@ def render(
     """
     block = base64.b64encode(evidence).decode("ascii") if evidence is not None else ""
     embedded = 0 < len(block) <= MOST_EMBEDDED_CHARS
-    facts = Facts(record, result, signer, standing, evidence_name, embedded)
+    shown_result = {**result, "parity": record.parity.get("found"), "work": record.work_sums}
+    facts = Facts(record, shown_result, signer, standing, evidence_name, embedded)
     folder = template_folder()
     style = (folder / "style.css").read_text(encoding="utf-8")
     page = (

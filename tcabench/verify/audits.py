@@ -12,7 +12,9 @@ from tcabench.records import Energy, Kind, PowerSample, Status
 from tcabench.timeline.window import ORDER, PHASES
 from tcabench.units import NS_PER_S
 from tcabench.verify.grades import misgraded
+from tcabench.verify.parity import misjudged
 from tcabench.verify.recompute import Raw, phase_marks
+from tcabench.verify.work import misworked
 
 SLACK_NS = NS_PER_S  # marks and time-stamps are taken by different tasks
 TIMER_NS = 1_000_000  # a timer may ring that much early
@@ -30,8 +32,9 @@ class Audit:
     warnings: tuple[str, ...]
 
 
-def audit(raw: Raw, ledger: bytes, energy: Energy | None) -> tuple[Audit, ...]:
-    """Every audit over one run; `energy` is the account as derived from the raw evidence."""
+def audit(raw: Raw, ledger: bytes, energy: Energy | None, parity: Mapping[str, Any] | None = None) -> tuple[Audit, ...]:
+    """Every audit over one run; `energy` and `parity` are the account and the comparison as derived from the raw
+    evidence."""
     return (
         _audit("A-02", "token recount", warnings=recount(raw)),
         _audit("A-08", "run ledger", *_ledger(raw, ledger)),
@@ -41,6 +44,8 @@ def audit(raw: Raw, ledger: bytes, energy: Energy | None) -> tuple[Audit, ...]:
         _audit("A-22", "phases in order", faults=phases(raw)),
         _audit("A-25", "graded answers", faults=misgraded(raw.traces, raw.quality)),
         _audit("A-26", "signs in the answers", faults=unsaid(raw)),
+        _audit("A-27", "comparison with a reference", faults=_compared(raw, parity)),
+        _audit("A-28", "work done and spared", faults=misworked(raw.work, raw.traces)),
         _audit("A-24", "meters and their clocks", warnings=meters(raw, energy)),
     )
 
@@ -55,6 +60,14 @@ def unsaid(raw: Raw) -> Iterator[str]:
     for row in detected(detect(raw.traces, bool(raw.plan["pinned"]), DETECTORS.builtin))["detected"]:
         if said.get(row["name"]) != row:
             yield f"the quality record says otherwise of {row['title']!r} than the answers do"
+
+
+def _compared(raw: Raw, parity: Mapping[str, Any] | None) -> Iterator[str]:
+    """A-27, and that nothing of the comparison took place while meters ran for the run."""
+    yield from misjudged(raw.plan, raw.parity, raw.spoken, parity)
+    begun = [event["t"] for event in raw.events if event["event"] == "comparison_start"]
+    if begun and min(begun) < max(phase_marks(raw.events).values(), default=0):
+        yield "the comparison began before the last phase of the run was over"
 
 
 def recount(raw: Raw) -> Iterator[str]:

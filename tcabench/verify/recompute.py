@@ -1,7 +1,7 @@
 """Step 5: every number again, from the raw samples."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,13 +9,27 @@ from tcabench.energy import integrate
 from tcabench.errors import NotMeasured, NotVerified
 from tcabench.evidence.canonical import read_canonical, read_json, read_lines
 from tcabench.evidence.document import judge_facts, result_document, without_window
-from tcabench.evidence.tables import read_channels, read_samples, read_traces
+from tcabench.evidence.tables import WORK_TABLE, read_channels, read_samples, read_traces, read_work
 from tcabench.metrics import compute, stat_rel
+from tcabench.metrics.work_in_window import work_in_window
 from tcabench.plan import parse_plan
 from tcabench.policy import Policy, judge, parse_policy
-from tcabench.records import Axis, Channel, Context, Energy, Judgement, PowerSample, Trace, Value, Window, WindowPlan
+from tcabench.records import (
+    Axis,
+    Channel,
+    Context,
+    Energy,
+    Judgement,
+    PowerSample,
+    Trace,
+    Value,
+    Window,
+    WindowPlan,
+    Work,
+)
 from tcabench.timeline import align, steady_window
 from tcabench.units import NS_PER_S
+from tcabench.verify.parity import Pair, found_in, read_parity
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +44,23 @@ class Raw:
     policy: Policy
     result: Mapping[str, Any]
     quality: Mapping[str, Any]
+    sut: Mapping[str, Any]
+    parity: Mapping[str, Any]
+    spoken: Pair | None
+    work: tuple[Work, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What is known of a run beside what was measured in it: the facts of the system, what was found in the comparison
+    with a reference (see `found_in`; None where there is none), what the server told of its work."""
+
+    sut: Mapping[str, Any] = field(default_factory=dict)
+    parity: Mapping[str, Any] | None = None
+    work: Sequence[Work] = ()
+
+
+NOTHING = Told()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +73,17 @@ class Derived:
     facts: Mapping[str, Any]
     judgement: Judgement
     aligned: tuple[PowerSample, ...] = ()
+    parity: Mapping[str, Any] | None = None  # what was found in the comparison with a reference, where there is one
+    work: Mapping[str, Any] | None = None  # sums of what the server says it did and was spared in the window
+
+    def on_page(self) -> dict[str, Any]:
+        """What a page shows numbers of beside those of the result."""
+        return {"parity": self.parity, "work": self.work}
 
 
 def read_raw(members: Mapping[str, bytes]) -> Raw:
     """The members of a bundle as records. raises: NotVerified, or UsageError for a policy that is none."""
+    parity, spoken = read_parity(members)
     return Raw(
         plan=_plan(members["plan.json"]),
         channels=read_channels(members["channels.json"]),
@@ -54,7 +92,11 @@ def read_raw(members: Mapping[str, bytes]) -> Raw:
         events=read_lines(members["events.jsonl"], "events.jsonl"),
         policy=parse_policy(members["policy.yaml"]),
         result=read_canonical(members["result.json"], "result.json"),
-        quality=_quality(members["quality.json"]),
+        quality=_object(members["quality.json"], "quality.json"),
+        sut=_object(members["sut.json"], "sut.json"),
+        parity=parity,
+        spoken=spoken,
+        work=read_work(members[WORK_TABLE]) if WORK_TABLE in members else (),
     )
 
 
@@ -65,10 +107,10 @@ def _plan(content: bytes) -> Mapping[str, Any]:
     return document
 
 
-def _quality(content: bytes) -> Mapping[str, Any]:
-    found = read_json(content, "quality.json")
+def _object(content: bytes, name: str) -> Mapping[str, Any]:
+    found = read_json(content, name)
     if not isinstance(found, dict):
-        raise NotVerified("quality.json: not an object", kind="malformed")
+        raise NotVerified(f"{name}: not an object", kind="malformed")
     return found
 
 
@@ -80,6 +122,7 @@ def derive(
     events: Sequence[Mapping[str, Any]],
     policy: Policy,
     complete: bool,
+    told: Told = NOTHING,
 ) -> Derived:
     """Window, energy, values and judgement from what was recorded; the same call for the run and for its verifier.
 
@@ -99,8 +142,9 @@ def derive(
         energy = integrate(channels, axis.samples, window, plan["boundary"], context)
         values = compute(plan["metrics"], traces, energy, window)
         spread = stat_rel(traces, energy, window)
-    facts = judge_facts(plan, channels, energy, window, complete, spread)
-    return Derived(window, energy, values, facts, judge(policy, values, facts), aligned)
+    facts = judge_facts(plan, channels, energy, window, complete, spread, told.sut, told.parity)
+    sums = work_in_window(told.work, traces, window)
+    return Derived(window, energy, values, facts, judge(policy, values, facts), aligned, told.parity, sums)
 
 
 def _context(
@@ -130,7 +174,9 @@ def phase_marks(events: Sequence[Mapping[str, Any]]) -> dict[str, int]:
 def derive_from(raw: Raw) -> tuple[Derived, dict[str, Any]]:
     """What follows from the raw evidence, and the `result.json` that it should have."""
     complete = raw.result["complete"]
-    derived = derive(raw.plan, raw.channels, raw.traces, raw.samples, raw.events, raw.policy, complete)
+    found = found_in(raw.parity, raw.spoken, raw.traces, raw.plan["workload"]["temperature"])
+    told = Told(raw.sut, found, raw.work)
+    derived = derive(raw.plan, raw.channels, raw.traces, raw.samples, raw.events, raw.policy, complete, told)
     document = result_document(
         raw.plan["run_id"],
         complete,

@@ -188,11 +188,12 @@ def _ended_wall_ns(raw: Raw) -> int | None:
 def _recompute(case: Case) -> Told:
     container = case.opened()
     raw = case.raw = case.raw or _usable("evidence", read_raw, container.members)
-    case.derived, expected = _usable("the numbers cannot be computed", derive_from, raw)
+    derived, expected = _usable("the numbers cannot be computed", derive_from, raw)
+    case.derived = derived
     case.differences += differences(raw.result, expected)
     case.differences += _usable("statement", _unlike_statement, container, raw, expected)
     case.data_faults += case.differences
-    wrong, shown = _page_numbers(container, expected)
+    wrong, shown = _page_numbers(container, expected | derived.on_page())
     (case.page_faults if case.page_faults else case.data_faults).extend(wrong)
     faults = case.differences + wrong
     if faults:
@@ -225,8 +226,9 @@ def _unlike_statement(container: Container, raw: Raw, expected: dict[str, Any]) 
 def _audits(case: Case) -> Told:
     if case.raw is None:
         raise NotVerified("the evidence could not be read")
-    energy = case.derived.energy if case.derived else None
-    audits = _usable("evidence", audit, case.raw, case.opened().members["ledger.jsonl"], energy)
+    derived = case.derived
+    energy, parity = (derived.energy, derived.parity) if derived else (None, None)
+    audits = _usable("evidence", audit, case.raw, case.opened().members["ledger.jsonl"], energy, parity)
     faults = [f"{found.id} {found.name}: {fault}" for found in audits for fault in found.faults]
     warnings = [f"{found.id} {found.name}: {warning}" for found in audits for warning in found.warnings]
     case.data_faults += faults

@@ -29,6 +29,7 @@ DEVICE = torch.device("cuda:0" if TRITON == "0" else "cpu")
 TOLERANCE = 1e-4  # of the largest logit; float32 rounding in another order of summation
 SHAPES: dict[str, dict[str, Any]] = {
     "grouped": {},
+    "relu2": {"activation": "relu2"},
     "three-to-one": {"heads": 3, "kv_heads": 1, "head_dim": 24, "tied": False},
     "biased-llama3-rope": {
         "attention_bias": True, "mlp_bias": True,

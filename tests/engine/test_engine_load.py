@@ -184,7 +184,8 @@ def test_the_default_model_has_the_pinned_digest(default_gguf: Path, default_che
 
 CONFIG_REFUSALS: dict[str, tuple[dict[str, Any], str, str]] = {
     "family": ({"architectures": ["GPT2LMHeadModel"]}, "model-unsupported", "LlamaForCausalLM only"),
-    "activation": ({"hidden_act": "gelu"}, "model-unsupported", "only silu"),
+    "activation": ({"hidden_act": "gelu"}, "model-unsupported", "asks for 'gelu'; done are silu, swish, relu, relu2"),
+    "no activation": ({"hidden_act": ["silu"]}, "model-unsupported", "done are silu"),
     "quantised": ({"quantization_config": {"bits": 4}}, "model-unsupported", "quantised"),
     "rope": ({"rope_parameters": {"rope_type": "yarn", "factor": 2}}, "model-unsupported", "'yarn'"),
     "older rope": ({"rope_scaling": {"type": "linear"}, "rope_parameters": None}, "model-unsupported", "'linear'"),

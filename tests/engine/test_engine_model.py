@@ -24,6 +24,8 @@ SHAPES: dict[str, dict[str, Any]] = {
     "biased": {"attention_bias": True, "mlp_bias": True},
     "llama3-rope": {"rope_scaling": SCALING},
     "wide-heads": {"head_dim": 16},
+    "relu": {"activation": "relu"},
+    "relu2": {"activation": "relu2"},
 }
 TOLERANCE = 1e-4  # of the largest logit; float32 rounding in another order of summation
 PROMPTS = [[1, 2, 3], list(range(100)), [5] * 33, [200]]

@@ -34,6 +34,8 @@ SHAPES = {
     "one key head for sixteen": {"heads": 16, "kv_heads": 1},
     "a key head each": {"heads": 2, "kv_heads": 2, "head_dim": 128},
     "head apart": {"tied": False},
+    "relu": {"activation": "relu"},
+    "relu2": {"activation": "relu2"},
 }
 BOUND = 2e-5  # largest |d logit| over largest |logit|; float32 against float64 is 3e-6 on the default model
 TIMES = 8  # or so many times as far as float32 itself strays

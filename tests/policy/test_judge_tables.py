@@ -134,6 +134,68 @@ def test_below_the_grade_a_failed_error_rate_still_fails() -> None:
 
 
 @pytest.mark.parametrize(
+    ("levers", "outcome", "told"),
+    [
+        ({"batching": "equivalent", "prefix": "equivalent"}, PASS, "2 on, all equivalent: batching, prefix"),
+        ({}, PASS, "No lever is on"),
+        ({"batching": "equivalent", "page-budget": "approximate"}, FAIL, "page-budget: approximate"),
+        ({"magic": "quantum", "zeros": "approximate"}, FAIL, "zeros"),
+        ({"magic": "quantum"}, OPEN, "Whether magic may change an answer"),
+        (None, OPEN, "does not say which levers are on"),
+        ("all", OPEN, "does not say which levers are on"),
+    ],
+)
+def test_levers(levers: Any, outcome: Outcome, told: str) -> None:
+    judgement = judged("levers: equivalent\n" + TOKENS, tokens(200, 190, 210), levers=levers)
+    assert judgement.overall is outcome
+    assert row(judgement, "system.levers").outcome is outcome
+    assert told in row(judgement, "system.levers").reason
+    clause = "checks: [{id: mine, kind: equivalent_levers}]\n"
+    assert row(judged(clause, {}, levers=levers), "mine").outcome is outcome
+    assert judged(TOKENS, tokens(200, 190, 210), levers=levers).overall is PASS  # who does not ask is not told
+
+
+def compared(verdict: str, **news: Any) -> dict[str, Any]:
+    return {"verdict": verdict, "reference": "dense", "margin": 0.01, "prompts": 24} | news
+
+
+@pytest.mark.parametrize(
+    ("least", "answers", "outcome", "told"),
+    [
+        ("identical", compared("IDENTICAL"), PASS, "IDENTICAL against dense on 24 prompts"),
+        ("equivalent", compared("IDENTICAL"), PASS, "IDENTICAL"),
+        ("equivalent", compared("EQUIVALENT"), PASS, "EQUIVALENT"),
+        ("identical", compared("EQUIVALENT"), FAIL, "not all are equal"),
+        ("equivalent", compared("WORSE"), FAIL, "WORSE"),
+        ("equivalent", compared("WORSE", prompts=2), FAIL, "WORSE"),
+        ("equivalent", compared("INCONCLUSIVE"), OPEN, "More prompts"),
+        ("equivalent", compared("EQUIVALENT", margin=0.5), OPEN, "a margin of 50 %, and the policy allows 1 %"),
+        ("identical", compared("IDENTICAL", prompts=3), OPEN, "asks for 24 prompts"),
+        ("identical", None, OPEN, "run with --reference"),
+    ],
+)
+def test_answers(least: str, answers: Any, outcome: Outcome, told: str) -> None:
+    judgement = judged(f"quality: {least}\n" + TOKENS, tokens(200, 190, 210), answers=answers)
+    assert judgement.overall is outcome
+    assert told in row(judgement, "system.quality").reason
+
+
+@pytest.mark.parametrize(
+    ("extra", "outcome"),
+    [
+        ("", OPEN),
+        (", min_prompts: 8", PASS),
+        (", min_prompts: 8, reference: dense", PASS),
+        (", min_prompts: 8, reference: 'http://*'", OPEN),
+        (", min_prompts: 8, max_margin: 0.001", OPEN),
+    ],
+)
+def test_a_clause_may_ask_for_more_or_less_of_the_comparison(extra: str, outcome: Outcome) -> None:
+    clause = f"checks: [{{id: mine, kind: answers, least: identical{extra}}}]\n"
+    assert judged(clause, {}, answers=compared("IDENTICAL", prompts=8)).overall is outcome
+
+
+@pytest.mark.parametrize(
     ("window_s", "outcome"), [(30.0, PASS), (29.9, OPEN), (600, PASS), (None, OPEN), (float("nan"), OPEN)]
 )
 def test_window(window_s: float | None, outcome: Outcome) -> None:

@@ -44,9 +44,17 @@ def test_a_good_policy() -> None:
     ]
 
 
+def test_levers_and_quality_are_requirements() -> None:
+    policy = parse_policy(swapped("decision_rule", "levers: equivalent\nquality: identical\ndecision_rule"))
+    assert [check.id for check in policy.requirements][-2:] == ["system.levers", "system.quality"]
+
+
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [
+        ("decision_rule", "levers: approximate\ndecision_rule", "levers: .*'equivalent'"),
+        ("decision_rule", "quality: perfect\ndecision_rule", "quality: .*'identical' or 'equivalent'"),
+        ("id: t,", "id: system.levers,", "reserved"),
         ("title: Mine\n", "", "title: Field required"),
         ("decision_rule", "decison_rule", "decison_rule: unknown key; did you mean 'decision_rule'?"),
         ("guard_band", "lenient", "decision_rule: .*'guard_band' or 'simple'"),

@@ -22,6 +22,7 @@ class Reply:
     gap_s: float = 0.02
     finish: str = "length"
     usage: int | None = None
+    work: Any = None  # what `usage` says of work done and spared, where it says anything
 
 
 Answerer = Callable[[str, int, int], Reply]  # (prompt, times it was asked before, max_tokens) -> Reply
@@ -73,10 +74,12 @@ async def stream(request: web.Request, reply: Reply) -> web.StreamResponse:
         await asyncio.sleep(reply.gap_s)
     await response.write(event({"delta": {}, "finish_reason": reply.finish}))
     usage = len(reply.pieces) if reply.usage is None else reply.usage
-    await response.write(event(None, {"prompt_tokens": 7, "completion_tokens": usage}) + b"data: [DONE]\n\n")
+    work = {} if reply.work is None else {"work": reply.work}
+    said = {"prompt_tokens": 7, "completion_tokens": usage, **work}
+    await response.write(event(None, said) + b"data: [DONE]\n\n")
     return response
 
 
-def event(choice: dict[str, Any] | None, usage: dict[str, int] | None = None) -> bytes:
+def event(choice: dict[str, Any] | None, usage: dict[str, Any] | None = None) -> bytes:
     choices = [] if choice is None else [{"index": 0, "finish_reason": None, **choice}]
     return b"data: " + json.dumps({"id": "r-1", "choices": choices, "usage": usage}).encode() + b"\n\n"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tcabench.quality.paired import Paired, paired
+from tcabench.quality.paired import Paired, graded, paired
 from tcabench.quality.verdict import Standing, stand
 from tcabench.records import Message, Prompt
 from tcabench.records.quality import Reply
@@ -38,5 +38,6 @@ def test_answers_are_graded_and_paired() -> None:
     prompts = [prompt("1"), prompt("2"), prompt("3"), prompt("4", None), prompt("5")]
     ours = [Reply("1", "a"), Reply("2", "a"), Reply("3", "b"), Reply("4", "a"), Reply("5", "a")]
     theirs = [Reply("5", error="HTTP 500"), Reply("3", "a"), Reply("2", "b"), Reply("1", "a"), Reply("4", "b")]
-    assert paired(prompts, ours, theirs) == Paired(graded=4, reference_right=3, candidate_right=2, lost=2, gained=1)
-    assert paired([prompt("4", None)], ours, theirs) is None
+    found = paired(graded(prompts, ours), graded(prompts, theirs))
+    assert found == Paired(graded=4, reference_right=3, candidate_right=2, lost=2, gained=1)
+    assert paired(ours, theirs) is None

@@ -190,8 +190,8 @@ def test_a_long_run_stays_under_two_megabytes() -> None:
 
 def test_the_anchors_are_the_stable_ones(page: bytes) -> None:
     assert [s.id for s in load_sections()] == [
-        "verdict", "clauses", "standing", "graded", "energy", "uncertainty", "meters", "facility", "carbon", "latency",
-        "tokens", "workload", "system", "verify", "glossary",
+        "verdict", "clauses", "standing", "parity", "graded", "energy", "work", "uncertainty", "meters", "facility",
+        "carbon", "latency", "tokens", "workload", "system", "verify", "glossary",
     ]  # fmt: skip
     contents = [e for e in read(page) if e.tag == "a" and "nav" in e.parents]
     assert [e.attributes["href"][1:] for e in contents] == [s.id for s in load_sections()][1:]

@@ -5,6 +5,7 @@
 #include <vector>
 #include "attention.h"
 #include "crew.h"
+#include "neurons.h"
 #include "pages.h"
 #include "weights.h"
 
@@ -42,6 +43,7 @@ struct Model {
   Matrix head, embedding;
   const float *norm, *cosines, *sines;
   Crew crew;
+  Neurons neurons;
   int qkv_width;
   float *x, *queries;
   Rows normed, mixed, inner, last;
@@ -57,6 +59,7 @@ struct Model {
   std::vector<int64_t> counted;  // by thread: rows of the head computed in full
 
   explicit Model(const Shape& s) : shape(s), layers(s.layers), crew(s.threads) {
+    neurons.hidden = s.hidden, neurons.mlp = s.mlp, neurons.thresholds.resize(s.layers);
     qkv_width = (s.heads + 2 * s.kv_heads) * s.head_dim;
     x = Rows::room<float>((size_t)s.most_rows * s.hidden);
     queries = Rows::room<float>((size_t)s.most_rows * s.heads * s.head_dim);
@@ -71,6 +74,7 @@ struct Model {
     last.allot(rows, shape.hidden, head.form == F32);
     own.resize(crew.size());
     for (auto& row : own) row.allot(1, shape.hidden, plain);
+    neurons.allot(rows, crew.size());
     best.resize(crew.size()), floor_.resize(crew.size()), maybe.resize(crew.size()), counted.resize(crew.size());
   }
 };

@@ -212,12 +212,12 @@ template <class Hint> static void add_projection(Model& m, const Matrix& w, cons
   }, hint);
 }
 
-// Tiles come as gate, gate, up, up: a task makes one whole block of silu(gate) * up.
-template <class Hint> static void gate(Model& m, const Layer& layer, const Rows& in, int rows, Hint hint) {
+// Tiles come as gate, gate, up, up: a task makes one whole block of activated gate times up.
+template <class Hint> static void gate(Model& m, const Layer& layer, float threshold, const Rows& in, int rows, Hint hint) {
   m.crew.each(m.shape.mlp / BLOCK, grain(m, m.shape.mlp / BLOCK, rows), [&](int task) {
     project<4>(layer.gate_up, task * 4, in, rows, [&](int j, const Floats* y) {
-      Floats a = y[0] / (exponential(-y[0]) + 1.0f) * y[2], b = y[1] / (exponential(-y[1]) + 1.0f) * y[3];
-      keep(m.inner, j, task, a, b);
+      const int activation = m.neurons.activation;
+      keep(m.inner, j, task, gated(activation, threshold, y[0]) * y[2], gated(activation, threshold, y[1]) * y[3]);
     });
   }, hint);
 }
@@ -238,6 +238,7 @@ static void step(Model& m, const Plan& plan) {
   const bool is_split = splits_of(m, blocks), is_few_split = splits_of(m, few);
   for (Rows* each : {&m.normed, &m.mixed, &m.inner}) each->prepare(plan.rows);
   m.last.prepare(plan.choices);
+  m.neurons.prepare(plan.rows);
   prepare_head(m, plan);
   m.crew.run([&](int worker) {
     if (plan.copies)
@@ -263,12 +264,18 @@ static void step(Model& m, const Plan& plan) {
       }
       add_projection(m, layer.out, m.mixed, plan.rows, coming(layer.gate_up, 4));
       const Rows& again = norm(m, plan.rows, layer.mlp_norm, worker);
-      gate(m, layer, again, plan.rows, coming(layer.down, 2));
+      const int at = (int)(&layer - m.layers.data());
+      if (!m.neurons.layers.empty()) {
+        mlp_by_neuron(m.neurons, m.crew, at, again, m.inner, plan.rows, grain(m, s.mlp / BLOCK, plan.rows), m.x, worker);
+        continue;
+      }
+      gate(m, layer, m.neurons.thresholds[at], again, plan.rows, coming(layer.down, 2));
       const Layer& next = &layer == &m.layers.back() ? layer : (&layer)[1];
       add_projection(m, layer.down, m.inner, plan.rows, coming(next.qkv, head_tiles));
     }
     run_head(m, plan, worker);
   });
+  m.neurons.count(plan.rows, plan.left_neurons, plan.unread);
 }
 
 extern "C" {
@@ -276,6 +283,7 @@ Model* engine_new(const Shape* shape) { return new Model(*shape); }
 void engine_free(Model* m) {
   for (Rows* rows : {&m->normed, &m->mixed, &m->inner, &m->last}) rows->give_back();
   for (Rows& rows : m->own) rows.give_back();
+  m->neurons.give_back();
   free(m->x), free(m->queries);
   delete m;
 }
@@ -293,6 +301,16 @@ void engine_matrix(Model* m, int layer, int part, const uint8_t* data, int form,
 void engine_layer(Model* m, int layer, const float* attention_norm, const float* mlp_norm, float* keys, float* values) {
   Layer& l = m->layers[layer];
   l.attention_norm = attention_norm, l.mlp_norm = mlp_norm, l.keys = keys, l.values = values;
+}
+// thresholds: one for each layer, 0 for none
+void engine_gates(Model* m, int activation, const float* thresholds) {
+  m->neurons.activation = activation;
+  m->neurons.thresholds.assign(thresholds, thresholds + m->shape.layers);
+}
+// Instead of parts 2 and 3: gate in float32 tiles, up and down (mlp, hidden) neuron by neuron.
+void engine_neurons(Model* m, int layer, const uint8_t* gate, const float* up, const float* down) {
+  m->neurons.layers.resize(m->shape.layers);
+  m->neurons.layers[layer] = {matrix(gate, F32, m->shape.mlp, m->shape.hidden), up, down};
 }
 void engine_ends(Model* m, const uint8_t* embedding, int embedding_form, const uint8_t* head, int head_form,
                  const uint16_t* norms, const float* norm, const float* cosines, const float* sines) {

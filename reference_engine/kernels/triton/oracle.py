@@ -2,9 +2,11 @@
 
 import torch
 from torch import Tensor
-from torch.nn.functional import linear, rms_norm, silu
+from torch.nn.functional import linear, rms_norm
 
+from reference_engine.config import Activation
 from reference_engine.kernels.triton.matrix import Matrix
+from reference_engine.model.activation import activated
 
 
 def rows_per_tile(heads: int, kv_heads: int) -> int:
@@ -20,13 +22,15 @@ def project(
     gated: bool = False,
     residual: Tensor | None = None,
     exact: bool = True,
+    activation: Activation = "silu",
+    threshold: float = 0.0,
 ) -> Tensor:
     """See `project.project`."""
     given = x if norm is None else rms_norm(x, norm.shape, norm, eps)
     found = linear(rounded(given, exact), rounded(matrix.floats(), exact), matrix.bias)
     if gated:
         gate, up = found.chunk(2, dim=-1)
-        found = silu(gate) * up
+        found = activated(gate, activation, threshold) * up
     return found if residual is None else found + residual
 
 

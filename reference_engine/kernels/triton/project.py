@@ -6,6 +6,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from reference_engine.config import Activation
 from reference_engine.kernels.triton.matrix import Matrix
 
 ROWS = 16  # of x in a tile, whatever the batch: the least that tl.dot takes
@@ -22,28 +23,33 @@ def project(
     gated: bool = False,
     residual: Tensor | None = None,
     exact: bool = True,
+    activation: Activation = "silu",
+    threshold: float = 0.0,
 ) -> Tensor:
     """(m, n) float32 of `x` (m, k) float32: `matrix` of x, or of its RMS norm weighted by `norm` (k,).
 
-    `gated`: the first half of the matrix's values, through SiLU, times the second half (n is then half of its values).
+    `gated`: the first half of the matrix's values, through `activation`, times the second half (n is then half of its
+    values); what the activation leaves at or below `threshold` in size counts as 0, if that is above 0.
     `residual` (m, n) is added at the end. `exact` multiplies in float32; else in bfloat16, summed in float32.
     """
     (m, k), n = x.shape, matrix.n // 2 if gated else matrix.n
     out = torch.empty(m, n, device=x.device)
     columns = WIDE if n >= WIDE_FROM else NARROW
     _project[(triton.cdiv(m, ROWS), triton.cdiv(n, columns))](
-        x, matrix.weight, matrix.scales, matrix.minima, matrix.bias, norm, residual, out, m, n, k, eps,
+        x, matrix.weight, matrix.scales, matrix.minima, matrix.bias, norm, residual, out, m, n, k, eps, threshold,
         PACKED=matrix.scales is not None, BIASED=matrix.bias is not None, NORMED=norm is not None, GATED=gated,
-        ADDED=residual is not None, EXACT=exact, ROWS=ROWS, COLUMNS=columns, INNER=INNER,
+        ADDED=residual is not None, EXACT=exact, ACTIVATION=activation, CUT=threshold > 0, ROWS=ROWS, COLUMNS=columns,
+        INNER=INNER,
     )  # fmt: skip
     return out
 
 
 @triton.jit(do_not_specialize=["m"])  # one machine code for any batch
 def _project(
-    x, weight, scales, minima, bias, norm, residual, out, m, n, k, eps,
+    x, weight, scales, minima, bias, norm, residual, out, m, n, k, eps, threshold,
     PACKED: tl.constexpr, BIASED: tl.constexpr, NORMED: tl.constexpr, GATED: tl.constexpr, ADDED: tl.constexpr,
-    EXACT: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, INNER: tl.constexpr,
+    EXACT: tl.constexpr, ACTIVATION: tl.constexpr, CUT: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+    INNER: tl.constexpr,
 ):  # fmt: skip
     rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)  # rows fastest: tiles that share weights run side by side
     columns = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
@@ -59,12 +65,26 @@ def _project(
             product = _plain(x, weight, norm, size, rows, columns, m, n, k, part, NORMED, EXACT, ROWS, COLUMNS, INNER)
         if BIASED:
             product += tl.load(bias + part * n + columns, mask=columns < n, other=0.0)[None, :]
-        value = product if part == 0 else value / (1.0 + tl.exp(-value)) * product
+        value = product if part == 0 else _activated(value, threshold, ACTIVATION, CUT) * product
     at = rows[:, None] * n + columns[None, :]
     inside = (rows[:, None] < m) & (columns[None, :] < n)
     if ADDED:
         value += tl.load(residual + at, mask=inside, other=0.0)
     tl.store(out + at, value, mask=inside)
+
+
+@triton.jit
+def _activated(gate, threshold, ACTIVATION: tl.constexpr, CUT: tl.constexpr):
+    """See `model/activation.py`."""
+    if ACTIVATION == "silu":
+        found = gate / (1.0 + tl.exp(-gate))
+    else:
+        found = tl.maximum(gate, 0.0)
+        if ACTIVATION == "relu2":
+            found = found * found
+    if CUT:
+        found = tl.where(tl.abs(found) > threshold, found, 0.0)
+    return found
 
 
 @triton.jit

@@ -9,6 +9,7 @@ from tcabench.records import Request
 
 QUOTED_BYTES = 2_000  # of a payload that is not the protocol; cut further once the API key is out of it
 MOST_TOK = 2**31
+DONE, MOST_REASONS, MOST_REASON, MOST_WORK = "done", 50, 100, 2**62
 
 
 class ProtocolError(ValueError):
@@ -25,6 +26,7 @@ class Delta:
     output_tok: int | None = None
     server_id: str | None = None
     error: str | None = None
+    work: dict[str, list[int]] | None = None  # reason -> [multiply-adds, bytes]; "done" is what was not spared
 
 
 class EndpointApi(Protocol):
@@ -68,7 +70,28 @@ def envelope(document: dict[str, Any], text: str | None, finish: object) -> Delt
         output_tok=count(usage.get("completion_tokens")),
         server_id=document["id"] if isinstance(document.get("id"), str) else None,
         error=json.dumps(error) if error else None,
+        work=work(usage.get("work")),
     )
+
+
+def work(told: object) -> dict[str, list[int]] | None:
+    """What a server says it did and was spared (`usage.work`, which no standard knows of), by reason; None where it
+    says nothing, or something else under that name."""
+    if not isinstance(told, dict) or not isinstance(told.get("spared"), dict) or len(told["spared"]) > MOST_REASONS:
+        return None
+    try:
+        parts = {str(reason)[:MOST_REASON]: _pair(each) for reason, each in told["spared"].items() if reason != DONE}
+        return {DONE: _pair(told[DONE]), **parts}
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _pair(told: Any) -> list[int]:
+    """raises: KeyError, TypeError, ValueError for what is no count of both."""
+    macs, read = told["macs"], told["bytes"]
+    if any(isinstance(n, bool) or not isinstance(n, int) or abs(n) >= MOST_WORK for n in (macs, read)):
+        raise ValueError("no counts")
+    return [macs, read]
 
 
 def count(value: object) -> int | None:

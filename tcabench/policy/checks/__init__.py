@@ -10,6 +10,8 @@ CHECKS = Registry(
         "min_grade": "tcabench.policy.checks.min_grade:MinGrade",
         "min_window": "tcabench.policy.checks.min_window:MinWindow",
         "complete": "tcabench.policy.checks.complete:Complete",
+        "equivalent_levers": "tcabench.policy.checks.equivalent_levers:EquivalentLevers",
+        "answers": "tcabench.policy.checks.answers:Answers",
         "scope": "tcabench.policy.checks.scope:Scope",
     },
 )

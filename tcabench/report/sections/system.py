@@ -1,5 +1,6 @@
 """What was measured, and with what: every fact with the place it comes from."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from tcabench.report.numbers import human
@@ -9,6 +10,8 @@ from tcabench.report.view import Facts, sourced
 
 def build(facts: Facts) -> dict[str, Any]:
     return {
+        "levers": levers(facts),
+        "approximate": any(lever["kind"] == "approximate" for lever in levers(facts) or ()),
         "rows": [row for row in sourced(facts.record.sut) if row["name"]],
         "channels": [
             {
@@ -26,6 +29,16 @@ def build(facts: Facts) -> dict[str, Any]:
             for c in facts.record.channels
         ],
     }
+
+
+def levers(facts: Facts) -> list[dict[str, str]] | None:
+    """The levers that are on, approximate ones first; None where the server does not say."""
+    told = (facts.record.sut.get("server.levers") or {}).get("value")
+    if not isinstance(told, Mapping):
+        return None
+    marks = {"equivalent": "pass", "approximate": "open"}
+    rows = [{"name": str(n), "kind": str(kind), "mark": marks.get(str(kind), "none")} for n, kind in told.items()]
+    return sorted(rows, key=lambda row: (row["mark"] == "pass", row["name"]))
 
 
 SECTION = Section("system", "System under test", build)

@@ -3,6 +3,8 @@
 from typing import Any
 
 from tcabench.report.sections import Section
+from tcabench.report.sections.parity import headline
+from tcabench.report.sections.system import levers
 from tcabench.report.view import GRADES, NO_GRADE, OUTCOMES, Facts, at, cell, estimates
 
 
@@ -31,6 +33,8 @@ def build(facts: Facts) -> dict[str, Any]:
         "per_token": cell(facts, "values/j_per_output_token"),
         "rate": cell(facts, "values/output_tokens_per_s"),
         "errors": cell(facts, "values/error_rate"),
+        "approximate": [lever["name"] for lever in levers(facts) or () if lever["kind"] == "approximate"],
+        "answers": headline(facts.record.parity),
     }
 
 

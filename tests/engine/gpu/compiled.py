@@ -60,6 +60,7 @@ MATRICES = {
 @pytest.mark.parametrize("kind", MATRICES)
 def test_projections_compile(kind: str, exact: bool, launches: Launches) -> None:
     x, matrix = torch.zeros(3, 96), MATRICES[kind]
+    project(x, matrix, torch.zeros(96), 1e-5, gated=True, exact=exact, activation="relu2", threshold=0.5)
     project(x, matrix, torch.zeros(96), 1e-5, gated=True, exact=exact)
     project(x, matrix, residual=torch.zeros(3, matrix.n), exact=exact)
     assembly = launches.assembly["_project"]

@@ -56,6 +56,17 @@ def test_packed_blocks_are_those_of_gguf() -> None:
     assert np.array_equal(unpack_q4_1(torch.from_numpy(blocks), (6, 64)).floats().numpy(), expected)
 
 
+@pytest.mark.parametrize("activation", ["silu", "relu", "relu2"])
+def test_gates_that_are_not_above_the_threshold_close(activation: str) -> None:
+    x, matrix = draw(5, 96), packed(64, 96)
+    open_ = project(x, matrix, gated=True, activation=activation)
+    cut: dict[str, Any] = {"gated": True, "activation": activation, "threshold": 0.7}
+    found, expected = project(x, matrix, **cut), oracle.project(x, matrix, **cut)
+    assert close(found, expected, EXACT)
+    assert 0 < int((found != open_).sum()) < found.numel()
+    assert set(found[found != open_].tolist()) == {0.0}
+
+
 @pytest.mark.parametrize("exact", [True, False], ids=["float32", "in bfloat16"])
 @pytest.mark.parametrize("shape", [(1, 48, 96), (5, 70, 64), (17, 33, 160)], ids=str)
 @pytest.mark.parametrize("kind", KINDS)
@@ -66,7 +77,8 @@ def test_projection(kind: str, shape: tuple[int, int, int], exact: bool) -> None
         {}, {"norm": draw(k, seed=3), "eps": 1e-5}, {"residual": draw(m, n, seed=4)},
     ]  # fmt: skip
     if n % 2 == 0:
-        options.append({"gated": True, "norm": draw(k, seed=3), "eps": 1e-5})
+        gated = {"gated": True, "norm": draw(k, seed=3), "eps": 1e-5}
+        options += [gated, gated | {"activation": "relu"}, gated | {"activation": "relu2"}]
     for option in options:
         found, expected = (f(x, matrix, exact=exact, **option) for f in (project, oracle.project))
         assert close(found, expected, EXACT if exact else ROUNDED), option
