@@ -14,7 +14,9 @@ from reference_engine.sparse.prefix import Prefix
 from reference_engine.sparse.seen import Seen
 from reference_engine.sparse.zeros import Zeros
 
-PATTERNS: tuple[Pattern, ...] = (Prefix(), UnneededLogits(), CertifiedHead(), Zeros(), GateThresholds(), PageBudget())
+PATTERNS: tuple[Pattern, ...] = (
+    Prefix(), UnneededLogits(), CertifiedHead(), Zeros(), GateThresholds(), PageBudget()
+)  # fmt: skip
 DONE = "done"
 SHARED_QUERIES = 12  # queries that look at a page while it is at hand; `MOST_QUERIES` of the native step
 
