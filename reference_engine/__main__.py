@@ -117,8 +117,9 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
 
 def _serve(args: argparse.Namespace) -> None:
     from reference_engine.config import Budget, EngineConfig
-    from reference_engine.sparse.pages import page_budget
+    from reference_engine.sparse.pages import pages_of
 
+    pages = pages_of(args.page_budget)
     weights, name = _source(args.model)
     config = EngineConfig(
         kv_tok=args.kv_tokens,
@@ -127,7 +128,7 @@ def _serve(args: argparse.Namespace) -> None:
         step_tok=args.step_tokens,
         draft_tok=args.draft_tokens,
         without=frozenset(args.without),
-        budget=Budget(_gate_thresholds(args, weights), page_budget(args.page_budget).pages),
+        budget=Budget(gate=_gate_thresholds(args, weights), pages=pages),
     )
     for option in ("threads", "max_requests"):
         value = getattr(args, option)

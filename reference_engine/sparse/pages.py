@@ -8,22 +8,22 @@ another score (see `kernels/cpu/pages.h`). It changes answers. The native kernel
 import torch
 from torch import Tensor
 
-from reference_engine.config import LEAST_PAGES, Budget, EngineConfig, Kind, ModelSpec
+from reference_engine.config import LEAST_PAGES, EngineConfig, Kind, ModelSpec
 from reference_engine.errors import EngineError
 from reference_engine.sparse.pattern import Done, Sizes, Work
 
 PAGE_TOK = 16  # of the native kernels, and of a server's command line
 
 
-def page_budget(tokens: int) -> Budget:
-    """The budget of `tokens` of context, 0 for all. raises: EngineError for what is no number of whole pages."""
+def pages_of(tokens: int) -> int:
+    """Pages of a budget of `tokens` of context, 0 for all. raises: EngineError for what is no number of whole pages."""
     if tokens % PAGE_TOK or tokens < 0 or 0 < tokens < LEAST_PAGES * PAGE_TOK:
         raise EngineError(
             f"a page budget of {tokens} tokens; it must be a multiple of {PAGE_TOK} from {LEAST_PAGES * PAGE_TOK} up, "
             "or 0 for all",
             "config",
         )
-    return Budget(pages=tokens // PAGE_TOK)
+    return tokens // PAGE_TOK
 
 
 def picked(queries: Tensor, keys: Tensor, positions: Tensor, page_tok: int, most: int) -> Tensor:

@@ -2,7 +2,7 @@
 //
 // Of the 16 keys of a full page two vectors are kept, the middle of each component's range and a quarter of its width.
 // sum(q * middle + |q| * quarter) is taken for the page's score: half way from the middle to the bound of Quest, which
-// no key within the range exceeds and few come near (benchmarks/sparsity_pages.py compares them). Each head's scores
+// no key within the range exceeds and few come near (benchmarks/sparsity_certificates.py compares them). Each head's scores
 // become shares of its attention, as if they were exact, and a page counts for the heads that share its keys by the sum
 // of theirs. That reads a sixteenth of what attention to all pages reads.
 // Source: Tang et al., "Quest: Query-Aware Sparsity for Efficient Long-Context LLM Inference", arXiv 2406.10774.
