@@ -2,8 +2,8 @@
 `python benchmarks/relu.py FOLDER [--prompts N] [--steps N]`.
 
 Draws samples from the default model, trains a tokenizer and both twins on them, and writes FOLDER/relu-model and
-FOLDER/silu-model for `transformers` and the engine, and FOLDER/relu_model.json: what was measured, and the digests. What is
-already there of a run that was broken off is used. See README.md.
+FOLDER/silu-model for `transformers` and the engine, and FOLDER/relu_model.json: what was measured, and the digests.
+What is already there of a run that was broken off is used. See README.md.
 """
 
 import argparse
@@ -31,7 +31,7 @@ from benchmarks.relu_train import Recipe, Training, windows
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-PROMPTS, STEPS = 2100, 1000
+PROMPTS, STEPS = 1687, 1400
 KV_TOK = 24_576  # of the teacher's cache: all answers in flight at their longest
 SHOWN = 6  # continuations of held-out prompts
 
@@ -85,7 +85,8 @@ def _train(folder: Path, recipe: Recipe) -> None:
     script, threads = Path(__file__).with_name("relu_train.py"), {"OMP_NUM_THREADS": "1"}
     commands = [[sys.executable, str(script), str(folder), gate, str(recipe.steps)] for gate in (RELU, SILU)]
     running = [subprocess.Popen(command, env=os.environ | threads, cwd=ROOT) for command in commands]
-    if any([process.wait() for process in running]):  # a list: both have ended before either is judged
+    ended = [process.wait() for process in running]  # both, before either is judged
+    if any(ended):
         raise RuntimeError(f"a twin was not trained; see the logs in {folder}")
 
 

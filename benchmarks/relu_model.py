@@ -1,6 +1,6 @@
 """A small Llama with a choice of gate, its tokenizer, and both as a Hugging Face folder.
 
-Most of its weights are in the MLPs, and these are wide: there a ReLU gate's zeros spare work, and elsewhere they do not.
+Most of its weights are in the MLPs, and these are wide: there a ReLU gate's zeros spare work, elsewhere they do not.
 Source of ReLU in gated MLPs: Mirzadeh et al., ReLU Strikes Back, arXiv 2310.04564.
 """
 

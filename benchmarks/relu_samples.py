@@ -1,6 +1,6 @@
-"""The samples that the ReLU-gated model and its SiLU twin learn from: answers of the default model to prompts drawn from
-a few templates. No data set is needed, and whoever has the engine can draw the very same ones again: prompts come from
-a seeded generator, and a seeded answer of the engine depends on its seed and its prompt alone.
+"""The samples that the ReLU-gated model and its SiLU twin learn from: answers of the default model to prompts drawn
+from a few templates. No data set is needed, and whoever has the engine can draw the very same ones again: prompts come
+from a seeded generator, and a seeded answer of the engine depends on its seed and its prompt alone.
 
 Learning a teacher's samples is sequence-level distillation. Source: Kim and Rush, arXiv 1606.07947.
 """

@@ -1,9 +1,10 @@
-"""Training of one twin: `python benchmarks/relu_train.py FOLDER GATE STEPS`, started by `relu.py`, which prepares FOLDER.
+"""Training of one twin: `python benchmarks/relu_train.py FOLDER GATE STEPS`, started by `relu.py`, which prepares
+FOLDER.
 
 Both twins see the same windows of text in the same order, from the same drawn weights, with the same schedule. The ReLU
-twin alone has an L1 term on its gates, for a plain ReLU leaves too many of them open. Source of that term, and of raising
-it as training goes on: ProSparse, arXiv 2402.13516. There the term is raised by a schedule; here a controller raises it
-while the share of zeros is below its target and lowers it above, so that no coefficient has to be searched for.
+twin alone has an L1 term on its gates, for a plain ReLU leaves too many of them open. Source of such a term: ProSparse,
+arXiv 2402.13516. There it is raised by a schedule; here a controller raises it while the share of zeros is below its
+target and lowers it above, so that no coefficient has to be searched for.
 """
 
 import json
@@ -41,7 +42,7 @@ class Recipe:
     warmup: int = 40
     decay: float = 0.1
     clip: float = 1.0
-    l1_first: float = 0.1
+    l1_first: float = 1.0
     l1_step: float = 0.02  # by which share the coefficient changes a step
     zeros: float = 0.93
     save_every: int = 100
@@ -85,7 +86,7 @@ class Training:
         with gates(self.model) as seen:
             loss = _loss(self.model, ids)
             total, zeros = self._with_l1(loss, seen)
-        total.backward()
+        total.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
@@ -125,7 +126,7 @@ def _loss(model: Any, ids: Tensor) -> Tensor:
 
 
 def train(folder: Path, shape: Shape, gate: str, recipe: Recipe) -> Training:
-    """Train on `folder`/documents.json, from the last checkpoint if there is one; `folder`/GATE.log tells how it goes."""
+    """Train on `folder`/documents.json, from the last checkpoint if there is one. GATE.log has a row a step."""
     from benchmarks.relu_measure import answers_nats, perplexity
 
     docs, held_out = json.loads((folder / "documents.json").read_text())

@@ -1,5 +1,5 @@
-"""The recipe of the ReLU-gated model and its twin runs, learns, and writes folders that others load. Never how good they
-are: that is for the recipe's own figures."""
+"""The recipe of the ReLU-gated model and its twin runs, learns, and writes folders that others load. Never how good
+they are: that is for the recipe's own figures."""
 
 import json
 from collections.abc import Iterator
