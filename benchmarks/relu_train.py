@@ -34,12 +34,12 @@ class Recipe:
     """How both are trained. `zeros` is the share of closed gates that the controller of the L1 term aims at."""
 
     steps: int
-    batch: int = 4
+    batch: int = 2
     window_tok: int = 256
     seed: int = 1
     peak_rate: float = 1.5e-3
     least_rate: float = 0.05  # of the peak, at the end
-    warmup: int = 40
+    warmup: int = 80
     decay: float = 0.1
     clip: float = 1.0
     l1_first: float = 1.0
