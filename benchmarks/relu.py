@@ -15,6 +15,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,9 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     folder, shape, recipe, figures = asked.folder, Shape(), Recipe(asked.steps), Figures()
     folder.mkdir(parents=True, exist_ok=True)
     drawn = _samples(folder, asked.prompts)
-    fast = prepare(folder, drawn, shape)
-    _train(folder, recipe)
-    found = results(folder, fast, [one for one in drawn if one.is_held_out], shape, recipe)
+    fast = prepare(folder, drawn, shape, recipe)
+    _train(folder)
+    found = results(folder, fast, drawn, shape, recipe)
     head = figures.document(_versions(), 1)
     text = json.dumps({"machine": head["machine"], "versions": head["versions"]} | found, indent=1, ensure_ascii=False)
     (folder / "relu_model.json").write_text(f"{text}\n", "utf-8")
@@ -56,7 +57,8 @@ def _samples(folder: Path, count: int) -> list[samples.Sample]:
     """The teacher's answers: those in `folder`, and what they lack. One server of one thread for each core: they need
     not wait for each other, as two threads of one would at every layer. A seeded answer does not depend on it."""
     file = folder / "samples.jsonl"
-    if not (file.exists() and len(samples.read(file)) >= count):
+    there = {one.id for one in samples.read(file)} if file.exists() else set()
+    if not there.issuperset(range(count)):
         gguf = Path(_said(sys.executable, "-m", "reference_engine", "pull"))
         launch = servers.ours(gguf, "--kv-tokens", str(KV_TOK), "--threads", "1", "--draft-tokens", "0")
         with ExitStack() as stack:
@@ -66,24 +68,33 @@ def _samples(folder: Path, count: int) -> list[samples.Sample]:
             for server in up:
                 stack.enter_context(server.awake())
             samples.generate([server.url for server in up], count, file)
-    return samples.read(file)[:count]
+    drawn = sorted((one for one in samples.read(file) if one.id < count), key=lambda one: one.id)
+    if [one.prompt for one in drawn] != samples.prompts(count):
+        raise ValueError(f"{file} holds answers to other prompts; name another folder")
+    return drawn
 
 
-def prepare(folder: Path, drawn: Sequence[samples.Sample], shape: Shape) -> "Tokenizer":
-    """Write what `relu_train.py` reads. The tokenizer too learns from no held-out text."""
+def prepare(folder: Path, drawn: Sequence[samples.Sample], shape: Shape, recipe: Recipe) -> "Tokenizer":
+    """Write what `relu_train.py` reads. The tokenizer too learns from no held-out text.
+
+    raises: ValueError where the folder holds a training of another kind, whose checkpoints would be taken up.
+    """
+    settled, file = {"shape": asdict(shape), "recipe": asdict(recipe)}, folder / "recipe.json"
+    if file.exists() and json.loads(file.read_text()) != settled:
+        raise ValueError(f"{file} is of another training; name another folder")
+    file.write_text(json.dumps(settled))
     fast = train_tokenizer((one for one in drawn if not one.is_held_out), shape.vocab)
     every = [(one.is_held_out, document(fast, one)) for one in drawn]
     docs = [[doc for is_held_out, doc in every if is_held_out == wanted] for wanted in (False, True)]
     (folder / "documents.json").write_text(json.dumps(docs))
-    (folder / "shape.json").write_text(json.dumps(asdict(shape)))
     fast.save(str(folder / "tokenizer.json"))
     return fast
 
 
-def _train(folder: Path, recipe: Recipe) -> None:
+def _train(folder: Path) -> None:
     """Both twins at the same time, a thread each. raises: RuntimeError where one fails."""
     script, threads = Path(__file__).with_name("relu_train.py"), {"OMP_NUM_THREADS": "1"}
-    commands = [[sys.executable, str(script), str(folder), gate, str(recipe.steps)] for gate in (RELU, SILU)]
+    commands = [[sys.executable, str(script), str(folder), gate] for gate in (RELU, SILU)]
     running = [subprocess.Popen(command, env=os.environ | threads, cwd=ROOT) for command in commands]
     ended = [process.wait() for process in running]  # both, before either is judged
     if any(ended):
@@ -91,12 +102,13 @@ def _train(folder: Path, recipe: Recipe) -> None:
 
 
 def results(
-    folder: Path, fast: "Tokenizer", held_out: Sequence[samples.Sample], shape: Shape, recipe: Recipe
+    folder: Path, fast: "Tokenizer", drawn: Sequence[samples.Sample], shape: Shape, recipe: Recipe
 ) -> dict[str, Any]:
     """Export both twins and answer what is to be told of them."""
     docs, asked = json.loads((folder / "documents.json").read_text())
     found: dict[str, Any] = {"shape": asdict(shape), "recipe": asdict(recipe)}
-    found["data"] = _data(folder, docs, asked, recipe)
+    found["data"] = _data(fast, drawn, docs, asked) | {"visits_tok": windows(docs, recipe)[:, :, 1:].size}
+    shown = [one for one in drawn if one.is_held_out][:SHOWN]
     nats = {}
     for gate in (RELU, SILU):
         twin = Training(shape, gate, recipe)
@@ -104,23 +116,23 @@ def results(
         twin.model.eval()
         nats[gate] = measure.answers_nats(twin.model, asked)
         found[gate] = _told(twin, nats[gate], export(twin.model, fast, folder / f"{gate}-model"))
-        found[gate]["continuations"] = dict(_continuations(twin.model, fast, held_out[:SHOWN]))
+        found[gate]["continuations"] = dict(_continuations(twin.model, fast, shown))
         if gate == RELU:
             found[gate] |= measure.sparsity(twin.model, asked)
     found["relu_over_silu"] = _rounded(measure.ratio(nats[RELU], nats[SILU])._asdict())
     return found
 
 
-def _data(folder: Path, docs: Sequence[Any], asked: Sequence[Any], recipe: Recipe) -> dict[str, Any]:
-    drawn = samples.read(folder / "samples.jsonl")[: len(docs) + len(asked)]
+def _data(
+    fast: "Tokenizer", drawn: Sequence[samples.Sample], docs: Sequence[Any], asked: Sequence[Any]
+) -> dict[str, Any]:
     return {
         "teacher": servers.NAME, "temperature": samples.TEMPERATURE, "prompts": len(drawn),
         "teacher_tok": sum(one.teacher_tok for one in drawn), "whole": sum(one.is_whole for one in drawn),
         "train_tok": sum(len(ids) for ids, _ in docs), "held_out_docs": len(asked),
         "held_out_answer_tok": sum(len(ids) - begin for ids, begin in asked),
-        "visits_tok": int(windows(docs, recipe)[:, :, 1:].size),
-        "samples_sha256": samples.digest(folder / "samples.jsonl"),
-        "tokenizer_sha256": samples.digest(folder / "tokenizer.json"),
+        "samples_sha256": samples.samples_sha256(drawn),
+        "tokenizer_sha256": sha256(fast.to_str(pretty=True).encode()).hexdigest(),
     }  # fmt: skip
 
 

@@ -1,5 +1,4 @@
-"""Training of one twin: `python benchmarks/relu_train.py FOLDER GATE STEPS`, started by `relu.py`, which prepares
-FOLDER.
+"""Training of one twin: `python benchmarks/relu_train.py FOLDER GATE`, started by `relu.py`, which prepares FOLDER.
 
 Both twins see the same windows of text in the same order, from the same drawn weights, with the same schedule. The ReLU
 twin alone has an L1 term on its gates, for a plain ReLU leaves too many of them open. Source of such a term: ProSparse,
@@ -12,7 +11,7 @@ import math
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -149,10 +148,9 @@ def train(folder: Path, shape: Shape, gate: str, recipe: Recipe) -> Training:
 def main(arguments: Sequence[str]) -> int:
     """Train one twin on one thread: its sums then come in the same order however many cores there are."""
     torch.set_num_threads(1)
-    folder, gate, steps = arguments
-    shape = Shape(**json.loads((Path(folder) / "shape.json").read_text()))
-    train(Path(folder), shape, gate, Recipe(int(steps)))
-    print(json.dumps(asdict(Recipe(int(steps)))))
+    folder, gate = arguments
+    settled = json.loads((Path(folder) / "recipe.json").read_text())
+    train(Path(folder), Shape(**settled["shape"]), gate, Recipe(**settled["recipe"]))
     return 0
 
 

@@ -34,10 +34,10 @@ def folder(drawn: list[Sample], tmp_path_factory: pytest.TempPathFactory) -> Ite
     folder, threads = tmp_path_factory.mktemp("relu"), torch.get_num_threads()
     torch.set_num_threads(1)
     write(drawn, folder / "samples.jsonl")
-    fast = prepare(folder, drawn, SHAPE)
+    fast = prepare(folder, drawn, SHAPE, RECIPE)
     for gate in (RELU, SILU):
         train(folder, SHAPE, gate, RECIPE)
-    found = results(folder, fast, [one for one in drawn if one.is_held_out], SHAPE, RECIPE)
+    found = results(folder, fast, drawn, SHAPE, RECIPE)
     (folder / "relu_model.json").write_text(json.dumps(found))
     yield folder
     torch.set_num_threads(threads)
