@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --constraint .constraints.txt
 
-.PHONY: help demo test lint clean
+.PHONY: help demo test relu-model lint clean
 
 help: ## what there is to make
 	@awk -F':.*## ' '/^[a-z%-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,10 @@ test: $(VENV)/installed-test ## install the test extras and run the whole suite
 
 bench-%: $(VENV)/installed-test ## measure this beside its named peer, e.g. make bench-meters
 	$(BIN)/python benchmarks/$*.py
+
+relu-model: $(VENV)/installed-test ## train a ReLU-gated model and its dense twin into FOLDER=... (see benchmarks/README.md)
+	@test -n "$(FOLDER)" || { echo "where to? make relu-model FOLDER=..."; exit 2; }
+	$(BIN)/python benchmarks/relu.py "$(FOLDER)"
 
 lint: $(VENV)/installed-test ## format and check without the tests
 	$(BIN)/ruff format .
