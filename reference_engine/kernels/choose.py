@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import torch
 
-from reference_engine.config import EngineConfig
+from reference_engine.config import EngineConfig, ModelSpec
 from reference_engine.errors import EngineError
 from reference_engine.kernels import build, native
 from reference_engine.kernels.neurons import is_packed
@@ -27,13 +27,13 @@ def cpu_model(
         torch.set_num_threads(threads)
     if kernels == "torch" or not config.has("fusion"):
         checkpoint = load(False)
-        _tell_of_thresholds(checkpoint, config, is_dense=True)
+        tell_of_thresholds(checkpoint.spec, config, is_dense=True)
         return Llama(checkpoint, config)
     checkpoint = load(True)
     missing = native.why_not(checkpoint.spec, config)
     try:
         if missing is None:
-            _tell_of_thresholds(checkpoint, config, is_packed(checkpoint, config))
+            tell_of_thresholds(checkpoint.spec, config, is_packed(checkpoint, config))
             return native.NativeModel(checkpoint, config, _kind(kernels), threads)
     except build.NoCompiler as err:
         missing = str(err)
@@ -43,9 +43,9 @@ def cpu_model(
     return Llama(_floats(checkpoint), config)
 
 
-def _tell_of_thresholds(checkpoint: Checkpoint, config: EngineConfig, is_dense: bool) -> None:
-    """A note where gate thresholds change the answers and spare nothing."""
-    if any(config.budget.gate) and (why := GateThresholds().why_dense(checkpoint.spec, config, is_dense)):
+def tell_of_thresholds(spec: ModelSpec, config: EngineConfig, is_dense: bool) -> None:
+    """A note on stderr where gate thresholds change the answers and spare nothing."""
+    if any(config.budget.gate) and (why := GateThresholds().why_dense(spec, config, is_dense)):
         print(f"note: {why}", file=sys.stderr, flush=True)
 
 

@@ -6,7 +6,7 @@ import torch
 
 from reference_engine.config import EngineConfig
 from reference_engine.errors import EngineError
-from reference_engine.kernels.choose import cpu_model
+from reference_engine.kernels.choose import cpu_model, tell_of_thresholds
 from reference_engine.model.load import load
 from reference_engine.model.random_weights import RandomModel, random_checkpoint, random_tokenizer
 from reference_engine.model.scores import Model
@@ -36,7 +36,9 @@ def open_model(
     from reference_engine.model.gpu_weights import open_weights
 
     torch.cuda.set_device(device)  # Triton launches on the current one
-    return GpuLlama(open_weights(source, device, config.has("packing")), config, triton_kernels(), exact)
+    weights = open_weights(source, device, config.has("packing"))
+    tell_of_thresholds(weights.checkpoint.spec, config, is_dense=True)
+    return GpuLlama(weights, config, triton_kernels(), exact)
 
 
 def open_tokenizer(source: Source, digest: str) -> Tokenizer:

@@ -7,6 +7,8 @@
 //   down  an output adds its open neurons in order. A closed one would have added 0 times a weight, which changes no bit.
 // So the answers are, bit for bit, those of the tiles on all neurons (for finite weights), in any company.
 #pragma once
+#include <algorithm>
+#include <type_traits>
 #include <vector>
 #include "crew.h"
 #include "weights.h"
