@@ -38,7 +38,8 @@ def draw(results: Path, picture: Path) -> None:
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update({"svg.hashsalt": "sparsity", "svg.fonttype": "none", "font.size": 8.5,
-                             "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False})  # fmt: skip
+                             "axes.spines.top": False,
+                             "axes.spines.right": False, "legend.frameon": False})  # fmt: skip
         drawing = Figure(figsize=SIZE_IN, layout="constrained")
         axes = list(drawing.subplots(2, 2).flat)
         for ax, (panel, rows) in zip(
