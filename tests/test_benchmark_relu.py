@@ -2,7 +2,9 @@
 they are: that is for the recipe's own figures."""
 
 import json
+import re
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +12,12 @@ import pytest
 import torch
 
 from benchmarks import relu_measure as measure
-from benchmarks.relu import prepare, results
+from benchmarks.relu import PROMPTS, STEPS, prepare, results
 from benchmarks.relu_model import RELU, SILU, Shape, build, document, gates
 from benchmarks.relu_samples import Sample, prompts, write
 from benchmarks.relu_train import Recipe, Training, train, windows
 
+ROOT = Path(__file__).resolve().parents[1]
 SHAPE = Shape(hidden=64, layers=2, head_dim=32, mlp=128, vocab=320, context_tok=128)
 RECIPE = Recipe(steps=40, batch=4, window_tok=64, warmup=5, peak_rate=5e-3, save_every=20)
 
@@ -136,6 +139,16 @@ def test_union_density_of_units_that_open_alone_and_at_random() -> None:
     assert [float(measure.union_density(is_open, n)[0]) for n in (1, 2, 8)] == [1 / 8, 2 / 8, 1]
     random = np.random.default_rng(1).random((32, 64, 2, 512)) < 0.1
     assert measure.union_density(random, 4) == pytest.approx(1 - 0.9**4, abs=0.01)
+
+
+def test_the_figures_that_are_kept_are_of_this_recipe() -> None:
+    kept = json.loads((ROOT / "benchmarks" / "relu_model.json").read_text())
+    assert kept["shape"] == asdict(Shape())
+    assert kept["recipe"] == asdict(Recipe(STEPS))
+    assert kept["data"]["prompts"] == PROMPTS
+    for gate in (RELU, SILU):
+        assert re.fullmatch("[0-9a-f]{64}", kept[gate]["weights_sha256"])
+        assert kept[gate]["steps"] == STEPS
 
 
 def test_prompts_are_the_same_each_time_and_a_longer_list_goes_on() -> None:
