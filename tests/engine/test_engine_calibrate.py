@@ -1,5 +1,6 @@
 """Thresholds learnt from a model's own answers: what the allocation does, what the file holds, and who refuses it."""
 
+import argparse
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from reference_engine.__main__ import main
+from reference_engine.__main__ import _gate_thresholds, main
 from reference_engine.config import Budget, EngineConfig
 from reference_engine.errors import EngineError
 from reference_engine.model.export import export
@@ -101,6 +102,17 @@ def test_serving_with_a_level_cuts_as_the_file_says(
     assert capsys.readouterr().err == ""
     open_model(folder, config, torch.device("cpu"), kernels="torch")
     assert "same cost" in capsys.readouterr().err
+
+
+def test_levels_that_no_step_gains_from_say_so(
+    folder: Path, made: tuple[Path, SparsityFile], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for sparsity, told in ((0.05, "note: with "), (0.1, "no step is faster"), (0.25, ""), (0.7, "")):
+        args = argparse.Namespace(gate_sparsity=sparsity, sparsity_file=made[0])
+        assert _gate_thresholds(args, folder) == made[1].level(sparsity).thresholds
+        found = capsys.readouterr().err
+        assert told in found
+        assert bool(told) == bool(found)
 
 
 def test_a_served_level_changes_answers_and_says_what_it_left_out(
