@@ -31,7 +31,7 @@ PAGE, STEP_TOK = 16, 256
 
 
 def filled(model: NativeModel, ids: Sequence[int], batch: int, new_tok: int) -> list[list[int]]:
-    """Pages for `batch` requests that begin with `ids`, each in memory of its own; all but the last token is computed."""
+    """Pages for `batch` requests that begin with `ids`, each in memory of its own; all but the last token computed."""
     width = -(-(len(ids) + new_tok + 16) // PAGE)
     pages = [list(range(i * width, (i + 1) * width)) for i in range(batch)]
     asked = _request(ids, pages[0])
