@@ -41,14 +41,13 @@ class WorkAccount:
 
     def stepped(self, plan: StepPlan, seen: Seen | None) -> None:
         """Count a step, before its tokens are appended."""
-        choices, first, choice = sum(segment.choices for segment in plan.segments), 0, 0
+        choices, first = sum(map(self._chosen, plan.segments)), 0
         for segment in plan.segments:
             self.admitted(segment.request)
             self._add_rows(segment, plan.tokens, choices)
             if seen is not None:
                 self._add_seen(segment, seen, first, plan.tokens, choices)
             first += segment.count
-            choice += segment.choices
 
     def of(self, request: Request) -> Mapping[str, Work]:
         """By reason what the request was spared, and under `DONE` what was done for it. Together they are what a dense
@@ -68,7 +67,7 @@ class WorkAccount:
     def _add_rows(self, segment: Segment, rows: int, choices: int) -> None:
         done, share = segment.request.done, segment.count / rows
         done.rows += segment.count
-        done.choices += segment.choices if self.sizes.config.has("skipping") else segment.count
+        done.choices += self._chosen(segment)
         done.pages += self._looks * self._before(segment.start, segment.count, 1)
         done.fetched += self._looks * self._before(segment.start, segment.count, self._together)
         done.steps += share
@@ -84,8 +83,12 @@ class WorkAccount:
             done.unread_pages += float(left.sum() / seen.left_pages.sum()) * seen.unread_pages
         done.unread_neurons += share * seen.unread_neurons
         if seen.head_rows is not None:
-            done.screened += segment.choices
-            done.head_rows += seen.head_rows * segment.choices / choices
+            done.screened += self._chosen(segment)
+            done.head_rows += seen.head_rows * self._chosen(segment) / choices
+
+    def _chosen(self, segment: Segment) -> int:
+        """Rows of the segment that go through the head: without skipping all do, chosen after or not."""
+        return segment.choices if self.sizes.config.has("skipping") else segment.count
 
     def _before(self, start: int, count: int, together: int) -> int:
         """Pages up to the last of each `together` rows, of the rows at [start, start + count), summed."""

@@ -81,9 +81,9 @@ def judge_facts(
 
 
 def _answers(planned: Mapping[str, Any], parity: Mapping[str, Any]) -> dict[str, Any]:
-    """The verdict on the answers, and what was declared before."""
+    """The verdict on the answers, how many of those given while meters ran were the same, and what was declared."""
     declared = {"reference": planned["system"], "margin": planned["perplexity_margin"], "prompts": planned["prompts"]}
-    return {"verdict": parity["verdict"], **declared}
+    return {"verdict": parity["verdict"], "metered": parity.get("metered"), **declared}
 
 
 def _window(window: Window) -> dict[str, str]:

@@ -6,15 +6,14 @@ from dataclasses import dataclass
 from tcabench.errors import NotMeasured
 from tcabench.load.ask import Asking, Tick, ask, score
 from tcabench.parity.systems import System
-from tcabench.quality.compared import Compared, compared
+from tcabench.quality.compared import CACHE_PROMPTS, SEEDS, Compared, compared
 from tcabench.quality.paired import graded
 from tcabench.records import Prompt
 from tcabench.records.quality import Reply, Score, Spoken
 
 TOP = 5  # alternatives told with each token: what every API that tells any at all allows
 AGAIN = 8  # prompts of which the reference's own error is taken
-CACHE_PROMPTS, CACHE_TOK = 4, 32  # sampled twice with different seeds: so many tokens do not come out alike by chance
-SEEDS = (1, 2)
+CACHE_TOK = 32  # of an answer sampled with different seeds: so many tokens do not come out alike by chance
 Stage = Callable[[str, int], Tick]
 
 

@@ -13,6 +13,7 @@ from tcabench.records import Status, Trace
 from tcabench.records.quality import Reply, Spoken
 from tcabench.units import decimal
 
+CACHE_PROMPTS, SEEDS = 4, (1, 2)  # so many prompts are answered once for each seed, to find a cache
 TOLD = 20  # partings written out; all are counted
 MOST_CHARS = 200
 KL_DECIMALS = 10  # of a divergence in nat per token

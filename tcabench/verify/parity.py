@@ -6,7 +6,7 @@ from typing import Any
 from tcabench.errors import NotVerified
 from tcabench.evidence.canonical import read_json
 from tcabench.evidence.parity_table import PARITY, PARITY_TABLE, read_spoken
-from tcabench.quality.compared import compared, found_document, metered_alike
+from tcabench.quality.compared import CACHE_PROMPTS, SEEDS, compared, found_document, metered_alike
 from tcabench.records import Trace
 from tcabench.records.quality import Spoken
 
@@ -68,5 +68,10 @@ def _unlike_plan(planned: Mapping[str, Any], stated: Mapping[str, Any], spoken: 
         yield f"{len(set(asked))} prompts, and {planned['prompts']} were planned"
     if any([reply.id for reply in one.greedy] != asked for one in spoken):
         yield "answers to other prompts than those that are listed, or not to all of them"
-    if any(score.id not in asked for one in spoken for score in one.scores):
-        yield "scores of texts that are none of the prompts'"
+    if any(reply.error for reply in spoken[0].greedy):
+        yield "the reference failed on a prompt: with that, nothing is compared"
+    if any([score.id for score in one.scores] != asked for one in spoken):
+        yield "scores of other texts than the answers to the prompts, or not of all of them"
+    drawn = [[reply.id for reply in draw] for one in spoken for draw in one.sampled]
+    if any(len(one.sampled) != len(SEEDS) for one in spoken) or any(ids != asked[:CACHE_PROMPTS] for ids in drawn):
+        yield "sampled answers to other prompts than the first, or not for every seed"

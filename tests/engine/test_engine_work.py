@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,9 +13,11 @@ from reference_engine.engine import Engine
 from reference_engine.model.layers import Llama
 from reference_engine.model.load import Checkpoint
 from reference_engine.request import Request
+from reference_engine.schedule.plan import Segment, StepPlan
 from reference_engine.sparse.account import DONE, WorkAccount
 from reference_engine.sparse.certified_head import CertifiedHead
 from reference_engine.sparse.pattern import Done, Sizes, Work
+from reference_engine.sparse.seen import Seen
 from tests.engine.paged_model import SPEC, PagedModel
 
 PAGE = 16
@@ -80,6 +83,15 @@ def test_without_skipping_every_logit_is_work(tiny: Checkpoint, request_of: Call
     run(engine, request)
     assert request.work.keys() == {DONE}
     assert request.work[DONE].macs == dense_macs(tiny, 42)
+
+
+def test_without_skipping_a_screened_step_may_end_in_no_choice(request_of: Callable[..., Request]) -> None:
+    config = EngineConfig(kv_tok=512, without=frozenset({"skipping"}))
+    request, none = request_of(list(range(40)), max_tok=3), np.zeros(32, np.int32)
+    plan = StepPlan((Segment(request, 0, 32, False),))
+    WorkAccount(Sizes(SPEC, config, 1, 1)).stepped(plan, Seen(none, none, 0, 0, head_rows=64))
+    assert request.done.screened == request.done.choices == 32
+    assert request.done.head_rows == 64
 
 
 @settings(deadline=None, max_examples=40)

@@ -171,6 +171,8 @@ def compared(verdict: str, **news: Any) -> dict[str, Any]:
         ("equivalent", compared("INCONCLUSIVE"), OPEN, "More prompts"),
         ("equivalent", compared("EQUIVALENT", margin=0.5), OPEN, "a margin of 50 %, and the policy allows 1 %"),
         ("identical", compared("IDENTICAL", prompts=3), OPEN, "asks for 24 prompts"),
+        ("identical", compared("IDENTICAL", metered={"prompts": "9", "same": "9"}), PASS, "IDENTICAL"),
+        ("identical", compared("IDENTICAL", metered={"prompts": "9", "same": "8"}), OPEN, "only 8 were answered so"),
         ("identical", None, OPEN, "run with --reference"),
     ],
 )

@@ -55,6 +55,11 @@ def run_with(ours: Spoken, theirs: Spoken) -> RunRecord:
     return replace(run, plan=plan, parity=as_kept({**head, "found": found}), spoken=(ours, theirs))
 
 
+def lacking(**news: Any) -> Callable[[RunRecord], RunRecord]:
+    """A comparison from which both sides lack the same, and all that follows from the rest."""
+    return lambda _: run_with(*(replace(one, **news) for one in ALIKE))
+
+
 ALIKE = (spoken("dense"), spoken("metered system"))
 APART = (spoken("dense"), spoken("metered system", p=0.3, word="x"))
 
@@ -108,6 +113,12 @@ LIES = {
     "a prompt left out": said(1, greedy=APART[1].greedy[1:]),
     "answers from a store": said(1, sampled=(APART[1].sampled[0], APART[1].sampled[0])),
     "a set of sampled answers gone": said(1, sampled=APART[1].sampled[:1]),
+    "no sampled answers of either": lacking(sampled=()),
+    "sampled answers to no prompt": lacking(sampled=((), ())),
+    "no scores of either": lacking(scores=()),
+    "a prompt that the reference failed on": lacking(
+        greedy=(*ALIKE[0].greedy[:-1], replace(ALIKE[0].greedy[-1], error="gone"))
+    ),
     "nothing that was said": lambda run: replace(run, spoken=None),
     "no comparison": lambda run: replace(run, parity={}, spoken=None),
     "a comparison that nobody planned": lambda run: replace(run, plan={**run.plan, "reference": None}),

@@ -15,7 +15,8 @@ Least = Literal["identical", "equivalent"]
 
 class Answers(Check):
     """`least`: the verdict asked for. Of a comparison on fewer than `min_prompts` prompts, by a wider margin than
-    `max_margin`, or with a reference that `reference` (a shell pattern) does not name, nothing is concluded."""
+    `max_margin`, or with a reference that `reference` (a shell pattern) does not name, nothing is concluded; nor, where
+    identical answers are asked for, if those of the metered load are known to be others than those compared."""
 
     least: Least
     max_margin: Annotated[float, Field(ge=0, le=1)] = 0.01
@@ -51,4 +52,7 @@ class Answers(Check):
             return f"the policy asks for {self.min_prompts} prompts"
         if self.reference is not None and not fnmatchcase(name, self.reference):
             return f"the policy asks for the reference {self.reference}"
+        met = found.get("metered")
+        if self.least == "identical" and isinstance(met, Mapping) and met["same"] != met["prompts"]:
+            return f"of {met['prompts']} that the metered load was asked too only {met['same']} were answered so there"
         return ""
