@@ -179,9 +179,9 @@ def _export(args: argparse.Namespace) -> None:
 
 def _gate_thresholds(args: argparse.Namespace, weights: "Source") -> tuple[float, ...]:
     """For each layer the threshold of `--gate-sparsity`. raises: EngineError (config, sparsity-file)."""
-    if args.gate_sparsity is None:
-        if args.sparsity_file is not None:
-            raise EngineError("--sparsity-file goes with --gate-sparsity", "config")
+    if args.gate_sparsity is None and args.sparsity_file is not None:
+        raise EngineError("--sparsity-file goes with --gate-sparsity", "config")
+    if not args.gate_sparsity:  # a share of nothing is the dense step itself
         return ()
     from reference_engine.model.load import weights_sha256
     from reference_engine.sparse.gate_thresholds import LEAST_SPARSITY

@@ -104,12 +104,12 @@ def read(file: Path) -> SparsityFile:
         raise EngineError(f"{file} does not have the digest that it states: it was changed", KIND)
     try:
         return _from(fields)
-    except (TypeError, KeyError, ValueError) as err:
+    except (TypeError, KeyError, ValueError, OverflowError) as err:
         raise EngineError(f"{file} does not read: {err!r}", KIND) from err
 
 
 def _from(fields: Mapping[str, Any]) -> SparsityFile:
-    """raises: TypeError, KeyError, ValueError for what is not as `write` writes it."""
+    """raises: TypeError, KeyError, ValueError, OverflowError for what is not as `write` writes it."""
     levels = tuple(_level(level, fields["layers"]) for level in fields["levels"])
     return SparsityFile(
         str(fields["weights_sha256"]), int(fields["layers"]), Calibration(**fields["calibration"]), levels

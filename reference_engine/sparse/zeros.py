@@ -1,7 +1,8 @@
 """Neurons behind a gate that is exactly zero.
 
 Proof: a neuron adds `activation(gate) * up` times its column of the down projection; behind a gate of 0 that is 0 times
-finite weights, and a sum that begins at +0 keeps its bits when 0 is added. `kernels/cpu/neurons.h` makes all other sums
+finite numbers, and a sum that begins at +0 keeps its bits when 0 is added. (Only a product so small that it becomes -0
+could tell the difference, by the sign of a zero.) `kernels/cpu/neurons.h` makes all other sums
 in the order of the dense step, so the answers are the same bits. The zeros themselves come from training (ReLU Strikes
 Back, Mirzadeh et al., arXiv 2310.04564); SiLU has none.
 """

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tcabench.errors import TcaError
+from tcabench.errors import TcaError, UsageError
 from tcabench.evidence.parity_table import write_spoken
 from tcabench.load import Endpoint
+from tcabench.load.endpoint import checked_url
 from tcabench.parity.measure import PlannedParity, Stage, measure
 from tcabench.parity.systems import BUNDLED, DENSE, System, checked_name, open_system
 from tcabench.plan import PlannedReference, RunOptions
@@ -29,10 +30,12 @@ class Sought:
 
 def sought(options: RunOptions, key: str | None) -> Sought | None:
     """The reference asked for, None where none was. The engine as a reference takes the model of the engine that is
-    metered, unless another is named. raises: UsageError for a name that is no system."""
+    metered, unless another is named. raises: UsageError for a name that is no system, or the metered one."""
     if options.reference is None:
         return None
     name = checked_name(options.reference, "--reference")
+    if options.endpoint is not None and name == checked_url(options.endpoint):
+        raise UsageError(f"--reference {name} is the metered server itself, which equals itself", "system")
     same = options.model if options.endpoint is None and name in (BUNDLED, DENSE) else None
     return Sought(name, options.reference_model or same, key)
 

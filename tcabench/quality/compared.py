@@ -64,13 +64,15 @@ def _why(spoken: Spoken) -> str:
 def metered_alike(candidate: Sequence[Reply], traces: Sequence[Trace]) -> tuple[int, int]:
     """(prompts, same): of the compared prompts, how many were also answered in the metered load, and for how many of
     those every metered text begins with the very answer that was compared (beyond an end, a load with pinned output
-    goes on)."""
+    goes on; every text begins with an empty answer, so only an empty one is the same as that)."""
     texts: dict[str, list[str]] = {}
     for trace in traces:
         if trace.status is Status.OK:
             texts.setdefault(trace.prompt_id, []).append(trace.text)
     met = [(reply.text, texts[reply.id]) for reply in candidate if not reply.error and reply.id in texts]
-    return len(met), sum(all(text.startswith(said) for text in metered) for said, metered in met)
+    return len(met), sum(
+        all(text.startswith(said) and bool(said or not text) for text in metered) for said, metered in met
+    )
 
 
 def found_document(found: Compared, metered: tuple[int, int] | None) -> dict[str, Any]:

@@ -147,6 +147,7 @@ def _comparing(out: Path) -> bool:
         (("--reference", "nowhere"), "neither a URL"),
         (("--reference", "ftp://x/v1"), "--reference 'ftp://x/v1' is not"),
         (("--reference", "http://u:p@x/v1"), "--reference-key-env"),
+        (("--endpoint", "http://127.0.0.1:9/v1/", "--reference", "http://127.0.0.1:9/v1"), "the metered server itself"),
         (("--reference", "dense", "--reference-key-env", "NOT_SET"), "--reference-key-env NOT_SET"),
         (("--reference", "dense", "--reference-margin", "2"), "reference-margin"),
         (("--reference", "dense", "--reference-prompts", "0"), "reference-prompts"),

@@ -144,6 +144,7 @@ BAD: dict[str, tuple[Any, str]] = {
     "another version": ({"format": "reference_engine gate sparsity 2"}, "not in the format"),
     "changed": ({"layers": 3}, "does not have the digest"),
     "no levels": ({"levels": None, "sha256": "right"}, "does not read"),
+    "layers without end": ({"layers": float("inf"), "levels": [], "sha256": "right"}, "does not read"),
     "a threshold too few": ({"layers": 3, "sha256": "right"}, "2 thresholds for 3 layers"),
     "other weights": ({"weights_sha256": "f" * 64, "sha256": "right"}, "is for weights ffffffffffff, not "),
 }
@@ -184,6 +185,14 @@ def test_bad_options_are_refused(
 ) -> None:  # fmt: skip
     assert main(["serve", "--model", str(folder), "--sparsity-file", str(made[0]), *options]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_share_of_nothing_is_the_dense_step(folder: Path) -> None:
+    from argparse import Namespace
+
+    from reference_engine.__main__ import _gate_thresholds
+
+    assert _gate_thresholds(Namespace(gate_sparsity=0.0, sparsity_file=None), folder) == ()
 
 
 def test_weights_that_nothing_is_shipped_for_ask_for_a_calibration(

@@ -5,7 +5,7 @@
 // costs neither. Every sum is the one that `tile32` makes, one accumulator an output and inputs ascending:
 //   up    16 open neurons are turned as they are read, so that a lane is a neuron and the inputs come in order;
 //   down  an output adds its open neurons in order. A closed one would have added 0 times a weight, which changes no bit.
-// So the answers are, bit for bit, those of the tiles on all neurons (for finite weights), in any company.
+// So the answers are, bit for bit, those of the tiles on all neurons (where products are finite), in any company.
 #pragma once
 #include <algorithm>
 #include <type_traits>
