@@ -69,7 +69,7 @@ def _line(ax: "Axes", points: list[tuple[float, Row]], label: str, colour: str, 
 
 
 def _union(ax: "Axes", rows: Rows) -> None:
-    for words, label, colour in (("open for a row", "multiplied for one row", GREEN),
+    for words, label, colour in (("multiplied for a row", "multiplied for a row (up for the union, down for its own)", GREEN),
                                  ("read in a step", "read for the whole batch (union)", BLUE)):  # fmt: skip
         _line(ax, _found(rows, rf"ReLU model, batch (\d+): neurons {words}"), label, colour)
     ax.set(xscale="log", xlabel="batch", ylabel="share of the neurons", ylim=(0, 1))

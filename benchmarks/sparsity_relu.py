@@ -28,7 +28,7 @@ def relu_rows(runner: Runner, number: int, batches: Sequence[int] = BATCHES) -> 
             if batch == 1
             else told(f"{at}: zeros left out", ratio, unit)
         )
-        yield told(f"{at}: neurons open for a row", sparse.density, "share")
+        yield told(f"{at}: neurons multiplied for a row", sparse.density, "share")
         yield told(f"{at}: neurons read in a step", sparse.union, "share")
         yield told(f"{at}: read, dense twin", dense.done.bytes / 1e6, "MB/token")
         yield told(f"{at}: read, zeros left out", sparse.done.bytes / 1e6, "MB/token")
@@ -57,6 +57,6 @@ def break_even_rows(runner: Runner, number: int, batches: Sequence[int] = CUT_BA
         ran = {variant.name: runner.run(variant, wanted) for variant in in_turn((dense, *cut), number)}
         for variant in cut:
             each, at = ran[variant.name], f"{variant.name}, batch {batch}"
-            yield told(f"{at}: neurons open for a row", each.density, "share")
+            yield told(f"{at}: neurons multiplied for a row", each.density, "share")
             yield told(f"{at}: neurons read in a step", each.union, "share")
             yield told(f"{at}: over all neurons", each.tokens_per_s / ran[dense.name].tokens_per_s, "x tokens/s")
