@@ -3,7 +3,8 @@ such lever off, in the same process, in turn. See README.md.
 
 Parts: `tier` the exact tier and each lever of it, at batch 1, 16 and 64; `pages` page budgets at 2k and 8k of context,
 time and quality; `gates` what gate thresholds do to the answers; `twins` the ReLU-gated model with and without its
-zeros, and the break-even of its kernels (needs --twins, see relu.py). Each writes results/sparsity_PART.json.
+zeros, and the break-even of its kernels (needs --twins, see relu.py). Each writes results/sparsity_PART.json; `gates`,
+which is measured once, beside this file.
 """
 
 import argparse
@@ -16,13 +17,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.engine import versions
 from benchmarks.figures import Figures, Measured, at_least, at_most, told
 from benchmarks.sparsity_budget import page_quality_rows, page_speed_rows
+from benchmarks.sparsity_picture import ONCE, result_of
 from benchmarks.sparsity_quality import gate_rows
 from benchmarks.sparsity_relu import break_even_rows, relu_rows
 from benchmarks.sparsity_speed import EXACT, Load, Ran, Runner, Variant, chat_prompts, in_turn
 from reference_engine.model.pull import console_progress, pull
 from reference_engine.model.tokenizer import load_tokenizer
 
-RESULTS = Path(__file__).parent / "results"
 ROUNDS = 3
 DENSE, TIER = Variant("dense", EXACT), Variant("exact tier")
 LEVERS = ("skipping", "certified-head", "prefix", "speculation")
@@ -40,9 +41,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for number, rows in enumerate(PARTS[name](asked), 1):
             print(f"{name}, round {number}", flush=True)
             figures.take(rows)
-        figures.show(f"sparsity, {name}: {asked.rounds} round(s)")
-        if asked.out is not None:
-            figures.write(asked.out / f"sparsity_{name}.json", versions([]), asked.rounds)
+        rounds = 1 if name in ONCE else asked.rounds
+        figures.show(f"sparsity, {name}: {rounds} round(s)")
+        if asked.writes:
+            figures.write(result_of(name), versions([]), rounds)
     return 0
 
 
@@ -129,7 +131,7 @@ def _asked(arguments: Sequence[str] | None) -> argparse.Namespace:
     if "twins" in asked.only and asked.twins is None:
         parser.error("the part twins needs --twins FOLDER; relu.py makes one")
     asked.rounds = asked.rounds or (1 if asked.quick else ROUNDS)
-    asked.out = None if asked.quick or asked.rounds < ROUNDS or asked.model else RESULTS
+    asked.writes = not (asked.quick or asked.rounds < ROUNDS or asked.model)
     if asked.model is None:
         with console_progress() as progress:
             asked.model = pull(progress)

@@ -1,5 +1,5 @@
 """Four pictures in one file: which neurons a batch needs, when leaving them out pays, and quality by budget:
-`python benchmarks/sparsity_picture.py` draws results/sparsity.svg from what is there of results/sparsity_*.json.
+`python benchmarks/sparsity_picture.py` draws results/sparsity.svg from what is there of the parts' results.
 """
 
 import json
@@ -14,9 +14,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-RESULTS = Path(__file__).parent / "results"
-PICTURE = RESULTS / "sparsity.svg"
-SIZE_IN = (9.2, 6.6)
+HERE = Path(__file__).parent
+PICTURE = HERE / "results" / "sparsity.svg"
+ONCE = ("gates",)  # measured once: greedy answers are the same in every round
+PANEL_IN = (4.4, 3.3)
 BLUE, GREEN, RED, GREY = "#2c5f8a", "#2a7f62", "#b5493b", "#6b7684"
 Row = Mapping[str, Any]
 Rows = Mapping[str, Row]
@@ -24,28 +25,31 @@ Rows = Mapping[str, Row]
 
 def main() -> int:
     """Draw; 0."""
-    draw(RESULTS, PICTURE)
+    draw(PICTURE)
     print(f"drawn to {PICTURE}")
     return 0
 
 
-def draw(results: Path, picture: Path) -> None:
-    """The panels whose results are in the folder; the others say what is missing."""
+def result_of(part: str) -> Path:
+    """Where the figures of a part are kept; `results/` is for what has rounds."""
+    return (HERE if part in ONCE else HERE / "results") / f"sparsity_{part}.json"
+
+
+def draw(picture: Path) -> None:
+    """The panels whose results are there."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    twins, pages, gates = (_ratios(results / f"sparsity_{part}.json") for part in ("twins", "pages", "gates"))
+    twins, pages, gates = (_ratios(result_of(part)) for part in ("twins", "pages", "gates"))
+    panels = [each for each in ((_union, twins), (_break_even, twins), (_gates, gates), (_pages, pages)) if each[1]]
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update({"svg.hashsalt": "sparsity", "svg.fonttype": "none", "font.size": 8.5,
                              "axes.spines.top": False,
                              "axes.spines.right": False, "legend.frameon": False})  # fmt: skip
-        drawing = Figure(figsize=SIZE_IN, layout="constrained")
-        axes = list(drawing.subplots(2, 2).flat)
-        for ax, (panel, rows) in zip(
-            axes, ((_union, twins), (_break_even, twins), (_pages, pages), (_gates, gates)), strict=True
-        ):
-            panel(ax, rows) if rows else ax.set_title("not measured", loc="left", color=GREY)
+        drawing = Figure(figsize=(PANEL_IN[0] * len(panels), PANEL_IN[1]), layout="constrained")
+        for ax, (panel, rows) in zip(drawing.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+            panel(ax, rows)
             ax.grid(color="#e3e6ea", linewidth=0.6, zorder=0)
         drawing.savefig(picture, metadata={"Date": None})
 
@@ -69,7 +73,7 @@ def _line(ax: "Axes", points: list[tuple[float, Row]], label: str, colour: str, 
 
 
 def _union(ax: "Axes", rows: Rows) -> None:
-    for words, label, colour in (("multiplied for a row", "multiplied for a row (up for the union, down for its own)", GREEN),
+    for words, label, colour in (("multiplied for a row", "multiplied for a row", GREEN),
                                  ("read in a step", "read for the whole batch (union)", BLUE)):  # fmt: skip
         _line(ax, _found(rows, rf"ReLU model, batch (\d+): neurons {words}"), label, colour)
     ax.set(xscale="log", xlabel="batch", ylabel="share of the neurons", ylim=(0, 1))
@@ -112,8 +116,8 @@ def _gates(ax: "Axes", rows: Rows) -> None:
     _line(ax, _found(rows, r"gates ([\d.]+) on chat: same answers"), "answers that stay the same", BLUE)
     _line(ax, _found(rows, r"gates ([\d.]+) on graded: right"), "graded answers right", GREEN)
     ax.set(xlabel="share of the neurons left out", ylim=(0, None))
+    ax.legend(loc="upper left")
     ax.set_title("Gate thresholds on the default model (SiLU)", loc="left")
-    ax.legend(loc="center right")
 
 
 if __name__ == "__main__":

@@ -75,6 +75,27 @@ def test_figures_are_medians_of_their_rounds() -> None:
     assert (document["c"]["goal"], document["c"]["unit"]) == (None, "W")
 
 
+def test_the_picture_of_sparsity_is_drawn_from_what_was_measured(tmp_path: Path) -> None:
+    from benchmarks.sparsity_picture import draw
+
+    draw(tmp_path / "once.svg")
+    draw(tmp_path / "again.svg")
+    drawn = (tmp_path / "once.svg").read_text()
+    assert drawn == (tmp_path / "again.svg").read_text()
+    for title in ("the union grows with the batch", "When leaving neurons out pays", "Gate thresholds"):
+        assert title in drawn
+
+
+def test_the_smallest_equivalent_budget_has_only_equivalent_ones_above_it() -> None:
+    from benchmarks.sparsity_budget import EQUIVALENT, LONGEST, smallest
+
+    held = {256: 0.0, 512: 1.0, 1024: 0.0, 2048: 1.0, 4096: 1.0}
+    rows = [told(f"budget {tok} of {LONGEST}: {EQUIVALENT}", value, "") for tok, value in held.items()]
+    rows.append(told(f"budget 512 of 2048: {EQUIVALENT}", 1.0, ""))
+    assert smallest(rows) == 2048
+    assert smallest(rows[:1]) is None
+
+
 def test_a_played_chain_draws_what_its_power_adds_up_to() -> None:
     load, played = CHAIN.load(), Played(CHAIN)
     played.start_s, played.epoch_s = 100.0, 105.0
