@@ -11,6 +11,7 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import uvicorn
@@ -54,7 +55,7 @@ class ServePlan:
 def serve(plan: ServePlan) -> None:
     """Serve until SIGTERM or SIGINT; answers under way are finished first (at most 30 s).
 
-    raises: EngineError when the model, the address or the log cannot be used.
+    raises: EngineError when the model, the address or the log cannot be used; KeyboardInterrupt after SIGINT.
     """
     signal.signal(
         signal.SIGTERM, lambda *_: sys.exit(0)
@@ -73,7 +74,10 @@ def serve(plan: ServePlan) -> None:
         timeout_keep_alive=KEEP_ALIVE_S,
         server_header=False,
     )
-    _Server(config, ready, service.bridge, door).run(sockets=[listening])
+    server = _Server(config, ready, service.bridge, door)
+    server.run(sockets=[listening])
+    if server.is_interrupted:  # uvicorn raises the signal once more when all is done, where it may be swallowed
+        raise KeyboardInterrupt
 
 
 class _Server(uvicorn.Server):
@@ -82,6 +86,12 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, ready: dict[str, Any], bridge: Bridge, door: Door) -> None:
         super().__init__(config)
         self._ready, self._bridge, self._door = ready, bridge, door
+        self.is_interrupted = False
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to end, as uvicorn does; and remember what for."""
+        self.is_interrupted |= sig == signal.SIGINT
+        super().handle_exit(sig, frame)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Drain: answers under way go on while who comes now is told 503, and /health says why. Who still waits when
