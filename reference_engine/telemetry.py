@@ -35,7 +35,7 @@ class Metrics:
         self._skipped = Counter(
             "engine_skipped_tokens", "Tokens that cost no step of their own, and why", ["reason"], registry=registry
         )
-        self._work = _WorkCounters(registry)
+        self._work = _WorkGauges(registry)
         self._drafted = Counter("engine_drafted_tokens", "Tokens guessed and checked", registry=registry)
         self._accepted = Counter("engine_accepted_tokens", "Guesses that were right", registry=registry)
         self._told = Tally()
@@ -99,18 +99,18 @@ class Metrics:
         return generate_latest(self.registry)
 
 
-class _WorkCounters:
+class _WorkGauges:
     """Work of ended requests by what became of it: done, or spared by a lever."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        told = "of ended requests: done, or spared by a lever"
-        self._macs = Counter("engine_work_macs", f"Multiply-adds {told}", ["what"], registry=registry)
-        self._bytes = Counter("engine_work_bytes", f"Bytes read {told}", ["what"], registry=registry)
+        told = "of ended requests since start: done, or spared by a lever (below 0 where it cost more than it spared)"
+        self._macs = Gauge("engine_work_macs", f"Multiply-adds {told}", ["what"], registry=registry)
+        self._bytes = Gauge("engine_work_bytes", f"Bytes read {told}", ["what"], registry=registry)
 
     def add(self, request: Request) -> None:
         for what, work in request.work.items():
-            self._macs.labels(what=what).inc(max(work.macs, 0))
-            self._bytes.labels(what=what).inc(max(work.bytes, 0))
+            self._macs.labels(what=what).inc(work.macs)
+            self._bytes.labels(what=what).inc(work.bytes)
 
 
 class RequestLog:

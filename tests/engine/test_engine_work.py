@@ -1,5 +1,6 @@
 """Work done and spared: what a request is told agrees with a plain count of rows, pages and logits."""
 
+import urllib.request
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -158,6 +159,10 @@ def test_the_server_tells_work_and_levers(ask: Callable[..., Any], client: Any, 
         assert sum(spared["macs"] for spared in usage.work["spared"].values()) > 0
     logged = {line["id"]: line for line in tiny_server.log_lines()}[answer.id]
     assert logged["work"]["done"] == answer.usage.work["done"]
+    with urllib.request.urlopen(tiny_server.url + "/metrics") as said:
+        lines = said.read().decode().splitlines()
+    done = [float(line.split()[1]) for line in lines if line.startswith('engine_work_macs{what="done"}')]
+    assert done[0] >= answer.usage.work["done"]["macs"] + last.usage.work["done"]["macs"] - 1
     (card,) = client.models.list().data
     assert card.levers["paging"] == "equivalent"
     assert card.levers == tiny_server.ready["levers"]

@@ -9,13 +9,11 @@ WHOLE = "work"  # where the numbers stand, beside those of the result
 WORDS = {
     "done": "done",
     "prefix": "a beginning shared with an earlier request",
-    "logits": "logits of tokens that nothing is drawn after",
     "skipping": "logits of tokens that nothing is drawn after",
     "certified-head": "vocabulary rows ruled out by a proven bound",
     "zeros": "products with exact zeros",
     "gate-thresholds": "neurons below a threshold",
     "page-budget": "pages of the cache outside a budget",
-    "drafts": "steps saved by drafts that were right",
 }
 
 
